@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Start and fork.
+ *
+ * Two phases. The first allocation may come from the dynamic linker, before any constructor, when the C
+ * library has no environment yet: then the heap makes its reservation and serves with the default options;
+ * nothing else is touched. The constructor, first among constructors, applies EBB_MALLOC and registers the
+ * fork handler. Whatever was allocated before stays valid: no option changes the layout of the heap.
+ *
+ * Fork. Nothing happens in the parent. In the child each module resets its locks and, where one was held,
+ * rebuilds what it guards (heap/rebuild.c says why that is sound). A child that skipped the handlers (_Fork,
+ * raw clone) is noticed by a waiter on a lock that nobody can release: it asks for the process id, finds
+ * another one, and does the same.
+ *
+ * What the child loses: blocks in the caches of threads that it does not have, and blocks that such a thread
+ * was handing over at the instant of the fork.
+ */
+#include "api/api.h"
+#include "conf/conf.h"
+#include "os/os.h"
+
+static _Atomic uint32_t process;
+static _Atomic bool started;
+
+static void complain(const char *line)
+{
+    ebb__complain("%s", line);
+}
+
+static void after_fork(void)
+{
+    ebb__heap_after_fork();
+    ebb__cache_after_fork();
+    atomic_store(&process, ebb__os_pid());
+}
+
+static bool stuck(void)
+{
+    if (!atomic_load(&started) || atomic_load(&process) == ebb__os_pid())
+        return false;
+    after_fork();
+    return true;
+}
+
+bool ebb__api_is_started(void)
+{
+    return atomic_load(&started);
+}
+
+__attribute__((constructor(101))) static void start(void)
+{
+    if (atomic_exchange(&started, true))
+        return;
+    atomic_store(&process, ebb__os_pid());
+    (void)ebb__conf_parse(ebb__os_env("EBB_MALLOC"), complain);
+    ebb__cache_configure();
+    ebb__lock_stuck = stuck;
+    (void)ebb__os_on_fork_child(after_fork);
+}

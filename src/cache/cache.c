@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Thread caches: what happens on a miss.
+ *
+ * What. For each class a thread has up to two magazines, after Bonwick and Adams (2001): the loaded one
+ * serves, the previous one is full or empty and keeps a thread that allocates and frees at a boundary from
+ * moving blocks each time. On a miss get: swap with a full previous; else take a full magazine from the
+ * depot; else refill the loaded one from slabs put: swap with an empty previous; else leave the full previous
+ * in the depot (or, when that is full, in the slabs) A consumer's full magazines so reach a producer by one
+ * exchange for up to 125 blocks.
+ *
+ * Sizes adapt. A thread's first two blocks of a class come straight from the slab; then refills double from 4
+ * to what the magazine holds, and magazines grow from 13 to 125 slots while they overflow, up to
+ * `cache_bytes` of blocks. A thread that uses a class once keeps nothing of it.
+ *
+ * Life. The cache is made at the first miss and armed to be emptied at the thread's end. After that the TLS
+ * pointer leads to `gone`: later calls (destructors of other libraries) take the direct way through the
+ * slabs, one block at a time.
+ *
+ * Invariants (ebb__cache_check)
+ *   C1  loaded->slots <= top <= limit <= slots + capacity
+ *   C2  the slots below top hold living blocks of the bin's class, each once
+ *   C3  prev, when there, is full or empty
+ *   C4  the depot's depths count down to 1
+ *
+ * Locking: rank CACHES for the list of caches; the bins' locks inside heap. Failure: without memory for a
+ * magazine the thread goes the direct way. Fork: the child forgets the other threads' caches; their blocks
+ * are lost to it.
+ */
+#include "cache/magazine_priv.h"
+
+#define FILL_DIRECT 2u /* refills that take one block and make no magazine */
+#define FILL_FIRST  4u
+
+EBB_STATIC_ASSERT(sizeof(struct thread_cache) <= 2560, "EBB_CLASS_CACHE");
+
+/* The floor of the constant caches: top[-1] reads NULL, and top == limit. */
+static void *nothing[2];
+
+#define EMPTY_BIN                                                                                            \
+    {                                                                                                        \
+        .top = &nothing[1], .limit = &nothing[1]                                                             \
+    }
+static struct thread_cache none = {.bins = {[0 ... EBB_CACHE_BINS - 1] = EMPTY_BIN}};
+static struct thread_cache gone = {.bins = {[0 ... EBB_CACHE_BINS - 1] = EMPTY_BIN}};
+
+EBB_TLS struct thread_cache *ebb__thread_cache = &none;
+
+static struct ebb_lock list_lock = EBB_LOCK_INIT(EBB_RANK_CACHES);
+static struct thread_cache *all_caches;
+static bool caches_off;
+
+static unsigned capacity_of(unsigned c)
+{
+    size_t n = (size_t)ebb__conf.cache_bytes / ebb__classes[c].bytes;
+    return (unsigned)ebb__min(ebb__max(n, 2), ebb__mag_slots(EBB_MAG_SIZES - 1));
+}
+
+static uint32_t depot_limit(unsigned c)
+{
+    size_t full_bytes = (size_t)capacity_of(c) * ebb__classes[c].bytes;
+    return (uint32_t)((size_t)ebb__conf.depot_bytes / full_bytes);
+}
+
+static unsigned mag_size_for(unsigned slots)
+{
+    unsigned size = 0;
+    while (ebb__mag_slots(size) < slots && size < EBB_MAG_SIZES - 1)
+        size++;
+    return size;
+}
+
+/* ---- the bin's two magazines ---- */
+
+static void load(struct cache_bin *bin, struct magazine *m, unsigned c)
+{
+    unsigned slots = ebb__mag_slots(m->size), capacity = capacity_of(c);
+    bin->loaded = m;
+    bin->top = m->slots + m->count;
+    bin->limit = m->slots + (slots < capacity ? slots : capacity);
+    if (bin->top > bin->limit) /* filled under another limit */
+        bin->limit = bin->top;
+}
+
+static void unload(struct cache_bin *bin)
+{
+    if (bin->loaded != NULL)
+        bin->loaded->count = (uint16_t)(bin->top - bin->loaded->slots);
+}
+
+static void swap(struct cache_bin *bin, unsigned c)
+{
+    struct magazine *m = bin->prev;
+    unload(bin);
+    bin->prev = bin->loaded;
+    load(bin, m, c);
+}
+
+/* Replaces the loaded magazine by one of the next size. False when memory is refused or it is the largest
+ * useful one. */
+static bool enlarge(struct cache_bin *bin, unsigned c)
+{
+    unsigned size = bin->loaded->size;
+    if (size >= mag_size_for(capacity_of(c)))
+        return false;
+    struct magazine *m = ebb__mag_create(size + 1);
+    if (m == NULL)
+        return false;
+    struct magazine *old = bin->loaded;
+    unload(bin);
+    m->count = old->count;
+    memcpy(m->slots, old->slots, old->count * sizeof(void *));
+    load(bin, m, c);
+    ebb__mag_destroy(old);
+    return true;
+}
+
+/* ---- a cache's life ---- */
+
+static void flush_bin(struct cache_bin *bin, unsigned c)
+{
+    unload(bin);
+    struct magazine *mags[2] = {bin->loaded, bin->prev};
+    bin->loaded = bin->prev = NULL;
+    bin->top = bin->limit = &nothing[1];
+    for (unsigned i = 0; i < 2; i++)
+        if (mags[i] != NULL) {
+            ebb__heap_give(c, mags[i]->slots, mags[i]->count, "free");
+            ebb__mag_destroy(mags[i]);
+        }
+}
+
+static bool is_real(const struct thread_cache *tc)
+{
+    return tc != &none && tc != &gone;
+}
+
+static void thread_exit(void *arg)
+{
+    struct thread_cache *tc = arg;
+    void *block = tc;
+    if (ebb__thread_cache != tc)
+        return; /* the child of a fork in this thread's destructors has dropped it */
+    ebb__cache_flush_thread();
+    ebb__thread_cache = &gone;
+    ebb__lock_take(&list_lock);
+    if (tc->next != NULL)
+        tc->next->prev_cache = tc->prev_cache;
+    if (tc->prev_cache != NULL)
+        tc->prev_cache->next = tc->next;
+    else
+        all_caches = tc->next;
+    ebb__lock_release(&list_lock);
+    ebb__heap_give(EBB_CLASS_CACHE, &block, 1, "cache");
+}
+
+/* The thread's cache, made if this is its first miss; NULL when it shall have none. */
+static struct thread_cache *my_cache(void)
+{
+    struct thread_cache *tc = ebb__thread_cache;
+    void *block;
+    if (EBB_LIKELY(is_real(tc)))
+        return tc;
+    if (tc == &gone || caches_off || ebb__heap_take(EBB_CLASS_CACHE, &block, 1) == 0)
+        return NULL;
+    tc = block;
+    memcpy(tc, &none, sizeof(*tc));
+    ebb__lock_take(&list_lock);
+    tc->next = all_caches;
+    if (all_caches != NULL)
+        all_caches->prev_cache = tc;
+    all_caches = tc;
+    ebb__lock_release(&list_lock);
+    ebb__thread_cache = tc; /* before arming: that may allocate */
+    ebb__os_thread_exit_arm(thread_exit, tc);
+    return tc;
+}
+
+/* ---- misses ---- */
+
+static void *take_direct(unsigned c)
+{
+    void *block = NULL;
+    (void)ebb__heap_take(c, &block, 1);
+    return block;
+}
+
+/* How many blocks this refill takes: doubles from one refill to the next. */
+static unsigned next_fill(struct thread_cache *tc, unsigned c)
+{
+    unsigned fill = tc->fill[c], capacity = capacity_of(c);
+    unsigned next = fill < FILL_DIRECT ? fill + 1 : fill == FILL_DIRECT ? FILL_FIRST : fill * 2;
+    tc->fill[c] = (uint8_t)(next < capacity ? next : fill < FILL_DIRECT ? next : capacity);
+    return fill < FILL_DIRECT ? 1 : tc->fill[c];
+}
+
+static void *refill(struct thread_cache *tc, unsigned c)
+{
+    struct cache_bin *bin = &tc->bins[c];
+    unsigned want = next_fill(tc, c);
+    if (want == 1)
+        return take_direct(c);
+    if (bin->loaded == NULL) {
+        struct magazine *m = ebb__mag_create(0);
+        if (m == NULL)
+            return take_direct(c);
+        load(bin, m, c);
+    }
+    while (want > (unsigned)(bin->limit - bin->loaded->slots) && enlarge(bin, c))
+        ;
+    unsigned room = (unsigned)(bin->limit - bin->loaded->slots);
+    unsigned got = ebb__heap_take(c, bin->loaded->slots, want < room ? want : room);
+    if (got == 0)
+        return NULL;
+    bin->top = bin->loaded->slots + got - 1;
+    return *bin->top;
+}
+
+void *ebb__cache_get_slow(unsigned c)
+{
+    struct thread_cache *tc = my_cache();
+    if (tc == NULL)
+        return take_direct(c);
+    struct cache_bin *bin = &tc->bins[c];
+    struct magazine *full;
+    if (bin->prev != NULL && bin->prev->count != 0) {
+        swap(bin, c);
+    } else if ((full = ebb__mag_pop(&ebb__depot[c])) != NULL) {
+        struct magazine *empty = bin->loaded;
+        unload(bin);
+        load(bin, full, c);
+        if (empty != NULL && bin->prev == NULL)
+            bin->prev = empty;
+        else if (empty != NULL)
+            ebb__mag_destroy(empty);
+    } else {
+        return refill(tc, c);
+    }
+    return ebb__cache_get(c);
+}
+
+/* Leaves a full magazine to others. Returns an empty one of any size, or NULL. */
+static struct magazine *trade_in(struct magazine *full, unsigned c)
+{
+    unsigned size = full->size;
+    if (ebb__mag_push(&ebb__depot[c], full, depot_limit(c)))
+        return ebb__mag_create(size);
+    ebb__heap_give(c, full->slots, full->count, "free");
+    full->count = 0;
+    return full;
+}
+
+void ebb__cache_put_slow(void *p, const char *caller)
+{
+    unsigned c = ebb__unit_entry(p) & 0xff;
+    struct thread_cache *tc = my_cache();
+    if (tc == NULL) {
+        ebb__heap_give(c, &p, 1, caller);
+        return;
+    }
+    struct cache_bin *bin = &tc->bins[c];
+    struct magazine *m;
+    if (bin->loaded == NULL) {
+        if ((m = ebb__mag_create(0)) != NULL)
+            load(bin, m, c);
+    } else if (bin->top == bin->limit && !enlarge(bin, c)) {
+        m = bin->prev;
+        if (m == NULL)
+            m = ebb__mag_create(bin->loaded->size);
+        else if (m->count != 0)
+            m = trade_in(m, c);
+        bin->prev = m;
+        if (m != NULL)
+            swap(bin, c);
+    }
+    if (bin->top == bin->limit) { /* no memory for a magazine */
+        ebb__heap_give(c, &p, 1, caller);
+        return;
+    }
+    if (bin->top[-1] == p)
+        ebb__die("%s: double free of block %p (%u bytes)", caller, p, ebb__classes[c].bytes);
+    *bin->top++ = p;
+}
+
+/* ---- the whole ---- */
+
+void ebb__cache_flush_thread(void)
+{
+    struct thread_cache *tc = ebb__thread_cache;
+    if (!is_real(tc))
+        return;
+    for (unsigned c = 1; c < EBB_CACHE_BINS; c++)
+        flush_bin(&tc->bins[c], c);
+    memset(tc->fill, 0, sizeof(tc->fill));
+}
+
+void ebb__cache_flush_depot(void)
+{
+    struct magazine *m;
+    for (unsigned c = 1; c < EBB_CACHE_BINS; c++)
+        while ((m = ebb__mag_pop(&ebb__depot[c])) != NULL) {
+            ebb__heap_give(c, m->slots, m->count, "free");
+            ebb__mag_destroy(m);
+        }
+}
+
+void ebb__cache_configure(void)
+{
+    caches_off = ebb__conf.cache == 0 || ebb__conf.check != 0;
+    if (caches_off)
+        ebb__cache_flush_thread();
+}
+
+static unsigned bin_blocks(const struct cache_bin *bin)
+{
+    unsigned n = bin->loaded != NULL ? (unsigned)(bin->top - bin->loaded->slots) : 0;
+    return n + (bin->prev != NULL ? bin->prev->count : 0);
+}
+
+void ebb__cache_stats(size_t *ret_blocks, size_t *ret_bytes)
+{
+    size_t blocks = 0, bytes = 0;
+    ebb__lock_take(&list_lock);
+    for (const struct thread_cache *tc = all_caches; tc != NULL; tc = tc->next)
+        for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {
+            unsigned n = bin_blocks(&tc->bins[c]);
+            blocks += n;
+            bytes += (size_t)n * ebb__classes[c].bytes;
+        }
+    ebb__lock_release(&list_lock);
+    for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {
+        const struct magazine *m = ebb__mag_peek(&ebb__depot[c]);
+        /* Full magazines of one class hold about the same; the depth is exact. */
+        size_t n = m != NULL ? (size_t)m->depth * m->count : 0;
+        blocks += n;
+        bytes += n * ebb__classes[c].bytes;
+    }
+    *ret_blocks = blocks;
+    *ret_bytes = bytes;
+}
+
+void ebb__cache_after_fork(void)
+{
+    struct thread_cache *tc = ebb__thread_cache;
+    ebb__lock_reset(&list_lock);
+    all_caches = NULL;
+    if (is_real(tc)) {
+        tc->next = tc->prev_cache = NULL;
+        all_caches = tc;
+    }
+}
+
+static int check_magazine(const struct magazine *m, unsigned count, unsigned c)
+{
+    EBB_HOLDS("C1", count <= ebb__mag_slots(m->size), count, m->size);
+    EBB_HOLDS("C1", m->floor == NULL, m->floor, c);
+    for (unsigned i = 0; i < count; i++) {
+        size_t usable;
+        enum ebb_block_kind kind = ebb__heap_kind(m->slots[i], true, &usable);
+        EBB_HOLDS("C2", kind == EBB_BLOCK_SMALL && usable == ebb__classes[c].bytes, m->slots[i], kind);
+        EBB_HOLDS("C2", i == 0 || m->slots[i] != m->slots[i - 1], m->slots[i], i);
+    }
+    return 0;
+}
+
+int ebb__cache_check(void)
+{
+    const struct thread_cache *tc = ebb__thread_cache;
+    for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {
+        const struct cache_bin *bin = &tc->bins[c];
+        if (bin->loaded != NULL) {
+            EBB_HOLDS("C1", bin->top >= bin->loaded->slots && bin->top <= bin->limit, bin->top, bin->limit);
+            if (check_magazine(bin->loaded, (unsigned)(bin->top - bin->loaded->slots), c) != 0)
+                return -EUCLEAN;
+        }
+        if (bin->prev != NULL && check_magazine(bin->prev, bin->prev->count, c) != 0)
+            return -EUCLEAN;
+        uint32_t depth = 0;
+        for (struct magazine *m = ebb__mag_peek(&ebb__depot[c]); m != NULL; m = atomic_load(&m->next)) {
+            EBB_HOLDS("C4", depth == 0 || m->depth == depth - 1, m->depth, depth);
+            depth = m->depth;
+            if (check_magazine(m, m->count, c) != 0)
+                return -EUCLEAN;
+        }
+        EBB_HOLDS("C4", depth <= 1, depth, c);
+    }
+    return 0;
+}

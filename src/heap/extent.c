@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Units of an extent: which are free, which may hold memory, and where the next run comes from.
+ *
+ * What. An extent serves one kind of user (slabs, spans to 256 KiB, larger spans), so that memory of
+ * different lifetimes does not mix. A run of n units is taken from
+ *   1. a run of backed units in an extent of the kind: no page fault
+ *   2. a free extent that has backed units
+ *   3. any run in an extent of the kind
+ *   4. a free extent that was never used or was purged
+ * and within each from the smallest class of longest run that fits (fullest extents first), at the lowest
+ * address.
+ *
+ * The index. Extents are found through two levels of words. A group has one word for each (backed or any,
+ * kind, run class) with a bit for each extent; the space has one word for each 64 groups. Finding the lowest
+ * extent of a class takes two count-trailing-zeros; runs are classed so finely that the first class at or
+ * above n nearly always fits.
+ *
+ * Locking: the space lock for all of it. Costs: ~60 ns; recomputing the longest runs is most of that.
+ * Failure: when the frontier must move, the lock is dropped around the kernel and the search begins anew.
+ */
+#include "heap/heap_priv.h"
+
+unsigned ebb__run_class(unsigned run)
+{
+    if (run <= 16)
+        return run;
+    unsigned doubling = ebb__log2(run); /* 16..31 -> 4 */
+    return 16 + (doubling - 4) * 8 + ((run >> (doubling - 3)) & 7);
+}
+
+/* ---- the index of runs ---- */
+
+static void index_add(uint32_t g, struct group *group, unsigned which, unsigned kind, unsigned c,
+                      unsigned number)
+{
+    struct space *s = &ebb__space;
+    uint64_t *word = &group->runs[which][kind][c];
+    if (*word == 0) {
+        s->runs[g / 64][which][kind][c] |= UINT64_C(1) << (g % 64);
+        if (s->run_counts[which][kind][c]++ == 0)
+            s->run_masks[which][kind] |= UINT64_C(1) << c;
+    }
+    *word |= UINT64_C(1) << number;
+}
+
+static void index_drop(uint32_t g, struct group *group, unsigned which, unsigned kind, unsigned c,
+                       unsigned number)
+{
+    struct space *s = &ebb__space;
+    uint64_t *word = &group->runs[which][kind][c];
+    *word &= ~(UINT64_C(1) << number);
+    if (*word == 0) {
+        s->runs[g / 64][which][kind][c] &= ~(UINT64_C(1) << (g % 64));
+        if (--s->run_counts[which][kind][c] == 0)
+            s->run_masks[which][kind] &= ~(UINT64_C(1) << c);
+    }
+}
+
+static void reindex_one(struct group *group, struct extent *e, unsigned number, unsigned which,
+                        uint8_t *stands, unsigned c)
+{
+    if (*stands == c)
+        return;
+    unsigned kind = e->kind - 1u;
+    if (*stands != 0)
+        index_drop(group->index, group, which, kind, *stands, number);
+    if (c != 0)
+        index_add(group->index, group, which, kind, c, number);
+    *stands = (uint8_t)c;
+}
+
+void ebb__extent_index(uintptr_t base, unsigned number)
+{
+    struct group *group = (struct group *)(base + EBB_META_GROUP_AT);
+    struct extent *e = ebb__extent_at(base, number);
+    uint64_t dirty[EBB_EXTENT_UNITS / 64];
+    EBB_ASSERT(e->kind >= EBB_KIND_SLAB && e->kind <= EBB_KIND_LARGE);
+    e->run_any = (uint16_t)(e->nfree != 0 ? ebb__bitmap_longest_run(e->free, EBB_EXTENT_UNITS) : 0);
+    e->run_dirty = 0;
+    if (e->ndirty == e->nfree) {
+        e->run_dirty = e->run_any;
+    } else if (e->ndirty != 0) {
+        for (unsigned i = 0; i < EBB_ARRAY_COUNT(dirty); i++)
+            dirty[i] = e->free[i] & e->backed[i];
+        e->run_dirty = (uint16_t)ebb__bitmap_longest_run(dirty, EBB_EXTENT_UNITS);
+    }
+    reindex_one(group, e, number, EBB_RUN_ANY, &e->class_any, ebb__run_class(e->run_any));
+    reindex_one(group, e, number, EBB_RUN_DIRTY, &e->class_dirty, ebb__run_class(e->run_dirty));
+}
+
+void ebb__extent_unindex(uintptr_t base, unsigned number)
+{
+    struct group *group = (struct group *)(base + EBB_META_GROUP_AT);
+    struct extent *e = ebb__extent_at(base, number);
+    reindex_one(group, e, number, EBB_RUN_ANY, &e->class_any, 0);
+    reindex_one(group, e, number, EBB_RUN_DIRTY, &e->class_dirty, 0);
+}
+
+/* ---- wholly free extents ---- */
+
+static void note_free(struct group *group)
+{
+    struct space *s = &ebb__space;
+    uint64_t bit = UINT64_C(1) << (group->index % 64);
+    uint64_t *free_word = &s->free_groups[group->index / 64],
+             *dirty_word = &s->dirty_groups[group->index / 64];
+    *free_word = group->free_extents != 0 ? *free_word | bit : *free_word & ~bit;
+    *dirty_word = group->dirty_extents != 0 ? *dirty_word | bit : *dirty_word & ~bit;
+}
+
+void ebb__extent_claim(uintptr_t base, unsigned number, enum ebb_kind kind)
+{
+    struct group *group = (struct group *)(base + EBB_META_GROUP_AT);
+    struct extent *e = ebb__extent_at(base, number);
+    EBB_ASSERT(e->kind == EBB_KIND_FREE && (group->free_extents >> number & 1));
+    group->free_extents &= ~(UINT64_C(1) << number);
+    group->dirty_extents &= ~(UINT64_C(1) << number);
+    note_free(group);
+    memset(e->free, 0xff, sizeof(e->free));
+    e->nfree = EBB_EXTENT_UNITS;
+    e->kind = (uint8_t)kind;
+}
+
+void ebb__extent_release(uintptr_t base, unsigned number)
+{
+    struct group *group = (struct group *)(base + EBB_META_GROUP_AT);
+    struct extent *e = ebb__extent_at(base, number);
+    EBB_ASSERT(e->kind != EBB_KIND_FREE && e->nfree == EBB_EXTENT_UNITS);
+    ebb__extent_unindex(base, number);
+    e->kind = EBB_KIND_FREE;
+    group->free_extents |= UINT64_C(1) << number;
+    if (e->ndirty != 0)
+        group->dirty_extents |= UINT64_C(1) << number;
+    note_free(group);
+}
+
+/* ---- taking ---- */
+
+/* Lowest extent that stands under class c, or 0. */
+static uintptr_t lowest_in_class(unsigned which, unsigned kind, unsigned c, unsigned *ret_number)
+{
+    const struct space *s = &ebb__space;
+    for (uint32_t w = 0; w < s->active_words; w++) {
+        uint64_t groups = s->runs[w][which][kind][c];
+        if (groups == 0)
+            continue;
+        uintptr_t base = s->groups[w * 64 + ebb__ctz(groups)];
+        *ret_number = ebb__ctz(((struct group *)(base + EBB_META_GROUP_AT))->runs[which][kind][c]);
+        return base;
+    }
+    return 0;
+}
+
+/* An extent of the kind with a run of n units; 0 when there is none. */
+static uintptr_t find_extent(unsigned which, enum ebb_kind k, unsigned n, unsigned *ret_number)
+{
+    const struct space *s = &ebb__space;
+    unsigned kind = k - 1u;
+    uint64_t classes = s->run_masks[which][kind] >> ebb__run_class(n) << ebb__run_class(n);
+    for (; classes != 0; classes &= classes - 1) {
+        uintptr_t base = lowest_in_class(which, kind, ebb__ctz(classes), ret_number);
+        const struct extent *e = ebb__extent_at(base, *ret_number);
+        /* Only the lowest class can hold shorter runs than n; its lowest extent is tried, the others are
+         * skipped. */
+        if ((which == EBB_RUN_DIRTY ? e->run_dirty : e->run_any) >= n)
+            return base;
+    }
+    return 0;
+}
+
+/* The lowest wholly free extent, with backed units if `dirty`; 0 when there is none. */
+static uintptr_t find_free_extent(bool dirty, unsigned *ret_number)
+{
+    const struct space *s = &ebb__space;
+    const uint64_t *words = dirty ? s->dirty_groups : s->free_groups;
+    for (uint32_t w = 0; w < s->active_words; w++) {
+        if (words[w] == 0)
+            continue;
+        uintptr_t base = s->groups[w * 64 + ebb__ctz(words[w])];
+        const struct group *group = (const struct group *)(base + EBB_META_GROUP_AT);
+        *ret_number = ebb__ctz(dirty ? group->dirty_extents : group->free_extents);
+        return base;
+    }
+    return 0;
+}
+
+/* What a search that must ask the kernel first leaves behind. */
+struct need {
+    const struct reservation *commit; /* NULL: another reservation */
+    uintptr_t end;
+    uint32_t seen;
+};
+
+/* A free extent below the frontier for `kind`, or what is needed to get one. */
+static uintptr_t open_extent(enum ebb_kind kind, bool dirty, unsigned *ret_number, struct need *ret_need)
+{
+    struct space *s = &ebb__space;
+    uintptr_t base = find_free_extent(dirty, ret_number);
+    if (base == 0 && dirty)
+        return 0;
+    if (base == 0) {
+        /* A group that has no metadata yet: the lowest one. */
+        for (uint32_t g = 0; g < s->group_count && base == 0; g++) {
+            if (s->state[g] != EBB_GROUP_VIRGIN)
+                continue;
+            const struct reservation *r = ebb__space_reservation_of_group(g);
+            if (r->base + r->bytes - s->groups[g] < 2 * EBB_EXTENT_BYTES)
+                continue; /* no room for a block behind the metadata */
+            ret_need->commit = r;
+            ret_need->end = s->groups[g] + 2 * EBB_EXTENT_BYTES;
+            if (!ebb__space_is_committed(r, ret_need->end))
+                return 0;
+            ebb__space_activate(g);
+            base = s->groups[g];
+            *ret_number = 1;
+        }
+        if (base == 0) {
+            ret_need->commit = NULL;
+            ret_need->seen = s->reservation_count;
+            return 0;
+        }
+    }
+    const struct group *group = (const struct group *)(base + EBB_META_GROUP_AT);
+    const struct reservation *r = &s->reservations[group->reservation];
+    ret_need->commit = r;
+    ret_need->end = base + (*ret_number + (uintptr_t)1) * EBB_EXTENT_BYTES;
+    if (!ebb__space_is_committed(r, ret_need->end))
+        return 0;
+    ebb__extent_claim(base, *ret_number, kind);
+    return base;
+}
+
+/* Marks [first, first + n) used and backed. */
+static void use_units(struct extent *e, unsigned first, unsigned n, uint64_t *ret_backed)
+{
+    struct space *s = &ebb__space;
+    unsigned backed = 0;
+    if (ret_backed != NULL) {
+        memset(ret_backed, 0, ebb__div_up(n, 64) * 8);
+        for (unsigned i = 0; i < n; i++)
+            if (ebb__bitmap_test(e->backed, first + i))
+                ret_backed[i / 64] |= UINT64_C(1) << (i % 64);
+    }
+    backed = ebb__bitmap_count(e->backed, first, n);
+    EBB_ASSERT(ebb__bitmap_count(e->free, first, n) == n);
+    ebb__bitmap_clear(e->free, first, n);
+    ebb__bitmap_set(e->backed, first, n);
+    e->nfree = (uint16_t)(e->nfree - n);
+    e->ndirty = (uint16_t)(e->ndirty - backed);
+    s->dirty_units -= backed;
+    s->backed_units += n - backed;
+}
+
+/* Lowest start of n units in the extent, backed ones if `which` says so. */
+static unsigned find_start(const struct extent *e, unsigned which, unsigned n, unsigned align)
+{
+    uint64_t dirty[EBB_EXTENT_UNITS / 64];
+    if (which == EBB_RUN_ANY || e->ndirty == e->nfree)
+        return ebb__bitmap_find_run(e->free, EBB_EXTENT_UNITS, n, align);
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(dirty); i++)
+        dirty[i] = e->free[i] & e->backed[i];
+    return ebb__bitmap_find_run(dirty, EBB_EXTENT_UNITS, n, align);
+}
+
+static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed,
+                         struct need *ret_need)
+{
+    /* Any run of n + align - 1 units holds n aligned ones; a free extent is aligned to everything up to its
+     * size. */
+    unsigned search = n + align - 1;
+    unsigned number = 0, start;
+    uintptr_t base = 0;
+    unsigned which = EBB_RUN_DIRTY;
+    if (search <= EBB_EXTENT_UNITS)
+        base = find_extent(EBB_RUN_DIRTY, kind, search, &number);
+    if (base == 0) {
+        which = EBB_RUN_ANY;
+        base = open_extent(kind, true, &number, ret_need);
+    }
+    if (base == 0 && search <= EBB_EXTENT_UNITS)
+        base = find_extent(EBB_RUN_ANY, kind, search, &number);
+    if (base == 0)
+        base = open_extent(kind, false, &number, ret_need);
+    if (base == 0)
+        return NULL;
+    struct extent *e = ebb__extent_at(base, number);
+    start = find_start(e, which, n, align);
+    EBB_ASSERT(start + n <= EBB_EXTENT_UNITS);
+    use_units(e, start, n, ret_backed);
+    ebb__extent_index(base, number);
+    return (void *)(base + number * EBB_EXTENT_BYTES + start * EBB_UNIT_BYTES);
+}
+
+void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed)
+{
+    EBB_ASSERT(n >= 1 && n <= EBB_EXTENT_UNITS && ebb__is_pow2(align) && align <= EBB_EXTENT_UNITS);
+    for (;;) {
+        struct need need;
+        ebb__lock_take(&ebb__space_lock);
+        void *p = take_locked(kind, n, align, ret_backed, &need);
+        ebb__lock_release(&ebb__space_lock);
+        if (p != NULL)
+            return p;
+        int rc = need.commit != NULL ? ebb__space_commit(need.commit, need.end)
+                                     : ebb__space_reserve(EBB_EXTENT_BYTES, need.seen);
+        if (rc != 0)
+            return NULL;
+    }
+}
+
+bool ebb__extent_can_take(uintptr_t base, unsigned number, enum ebb_kind kind, unsigned first, unsigned n)
+{
+    const struct group *group = (const struct group *)(base + EBB_META_GROUP_AT);
+    const struct extent *e = ebb__extent_at(base, number);
+    if (group->free_extents >> number & 1)
+        return true;
+    return e->kind == kind && ebb__bitmap_count(e->free, first, n) == n;
+}
+
+void ebb__extent_take_exact(uintptr_t base, unsigned number, enum ebb_kind kind, unsigned first, unsigned n)
+{
+    struct extent *e = ebb__extent_at(base, number);
+    if (e->kind == EBB_KIND_FREE)
+        ebb__extent_claim(base, number, kind);
+    use_units(e, first, n, NULL);
+    ebb__extent_index(base, number);
+}
+
+/* ---- giving ---- */
+
+void ebb__extent_give_locked(uintptr_t base, unsigned number, unsigned first, unsigned n, bool clean)
+{
+    struct space *s = &ebb__space;
+    struct extent *e = ebb__extent_at(base, number);
+    EBB_ASSERT(ebb__bitmap_count(e->free, first, n) == 0);
+    ebb__bitmap_set(e->free, first, n);
+    e->nfree = (uint16_t)(e->nfree + n);
+    if (clean) {
+        ebb__bitmap_clear(e->backed, first, n);
+        s->backed_units -= n;
+    } else {
+        e->ndirty = (uint16_t)(e->ndirty + n);
+        s->dirty_units += n;
+    }
+    e->freed_ms = (uint32_t)ebb__os_now_ms();
+    if (e->nfree == EBB_EXTENT_UNITS)
+        ebb__extent_release(base, number);
+    else
+        ebb__extent_index(base, number);
+}
+
+void ebb__extent_give(void *start, unsigned n, bool clean)
+{
+    ebb__lock_take(&ebb__space_lock);
+    ebb__extent_give_locked(ebb__group_base(start), ebb__extent_number(start),
+                            ebb__unit_number(start) % EBB_EXTENT_UNITS, n, clean);
+    ebb__lock_release(&ebb__space_lock);
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The rooms of the heap and what they share. Outsiders include heap/heap.h.
+ *
+ *   space.c    reservations, commit frontier, groups            lock: grow
+ *   extent.c   runs of units inside extents, index of runs      lock: space
+ *   chain.c    runs of whole extents and whole groups           lock: space
+ *   slab.c     blocks of size classes                           lock: one bin
+ *   span.c     blocks of whole units                            no lock of its own
+ *   lane.c     blocks with their own mapping                    lock: lane
+ *   trim.c, rebuild.c, heap_check.c, heap_stats.c               walkers
+ *
+ * Truth and derived state. The unit map, the slabs' bitmaps and the spans' lengths are the truth. Free
+ * bitmaps of extents, the index of runs, the lists of slabs and all counts can be derived from them;
+ * rebuild.c does that in a fork child and heap_check.c compares. For this every writer keeps an order: a slab
+ * or span comes to life with the map entry of its first unit, written last; it dies with the same entry,
+ *   cleared first. Units without a living head are free.
+ *
+ * Invariants (checked by ebb__heap_check)
+ *   H1  a unit is marked used in its extent if and only if a living slab or span covers it
+ *   H2  nfree, ndirty, run_any and run_dirty of an extent are those of its bitmaps
+ *   H3  an extent stands in the index of runs exactly under its run classes; wholly free extents stand in
+ * free_extents H4  dirty units are free and backed; a free extent is in dirty_extents if and only if it has
+ * dirty units H5  a slab's nfree is the number of set bits of its bitmap; bits past its blocks are clear H6
+ * a slab with free blocks is in the list of its fullness, once; a full one in none; a bin keeps <= 1 empty
+ * slab H7  everything in use lies below the commit frontier of its reservation H8  a group is owned if and
+ * only if its metadata is readable and not covered by a chain
+ */
+#ifndef EBB_HEAP_PRIV_H
+#define EBB_HEAP_PRIV_H
+
+#include "conf/conf.h"
+#include "heap/heap.h"
+#include "os/os.h"
+#include "stats/stats.h"
+
+/* ---- sizes that others must agree with ---- */
+
+#define EBB_CACHE_BYTES      2560u /* one thread's cache; src/cache asserts that it fits */
+#define EBB_MID_MAX_UNITS    64u   /* spans up to 256 KiB are kept apart from larger ones */
+#define EBB_LANE_MIN_BYTES   EBB_MIB(32)
+#define EBB_RETURN_MIN_BYTES EBB_MIB(32) /* blocks from here on go back to the kernel when freed */
+#define EBB_LANE_MAX_BLOCKS  256u
+#define EBB_GROUPS_MAX       16384u /* 2 TiB */
+#define EBB_RESERVATIONS_MAX 64u
+
+/* ---- extents ---- */
+
+enum ebb_kind {
+    EBB_KIND_FREE = 0, /* wholly free; the header's bitmaps may be stale but for `backed` */
+    EBB_KIND_SLAB,
+    EBB_KIND_MID,
+    EBB_KIND_LARGE,
+    EBB_KIND_COUNT
+};
+#define EBB_INDEXED_KINDS 3u /* SLAB, MID, LARGE: kind - 1 */
+
+/* Longest free runs are classed exactly up to 16 units, then 8 classes a doubling up to 512. */
+#define EBB_RUN_CLASSES 57u /* 0 is "no run" */
+
+/* One extent's units. Guarded by the space lock. All zero: never used. */
+struct extent {
+    uint64_t free[EBB_EXTENT_UNITS / 64];
+    uint64_t backed[EBB_EXTENT_UNITS / 64]; /* may hold physical memory; never clear for a used unit */
+    uint16_t nfree;
+    uint16_t ndirty;    /* free and backed */
+    uint16_t run_any;   /* longest free run */
+    uint16_t run_dirty; /* longest run that is free and backed */
+    uint8_t kind;       /* enum ebb_kind */
+    uint8_t class_any;  /* run classes under which the index has it; 0 none */
+    uint8_t class_dirty;
+    uint8_t unused;
+    uint32_t freed_ms; /* low half of the clock at the last free: how cold its dirty units are */
+    uint64_t reserved[14];
+};
+EBB_STATIC_ASSERT(sizeof(struct extent) == 256, "64 extent headers fill 16 KiB");
+
+/* Which run: `dirty` wants every unit backed. */
+enum { EBB_RUN_ANY = 0, EBB_RUN_DIRTY = 1 };
+
+/* One group. Bit e of each word stands for extent e; bit 0, the metadata, is never set. Guarded by the space
+ * lock. */
+struct group {
+    uint32_t index;         /* in ebb__space.groups */
+    uint32_t reservation;   /* in ebb__space.reservations */
+    uint64_t extents;       /* that exist: the reservation may end inside the group */
+    uint64_t free_extents;  /* wholly free */
+    uint64_t dirty_extents; /* of those, with backed units */
+    uint64_t runs[2][EBB_INDEXED_KINDS]
+                 [EBB_RUN_CLASSES]; /* index: extents whose longest run has this class */
+};
+
+/* First unit of a slab; the bitmap runs on into the descriptors of its other units. Guarded by its bin's
+ * lock. */
+struct slab {
+    uint32_t next, prev; /* global unit numbers; 0 ends the list */
+    uint16_t nfree;
+    uint8_t code;
+    uint8_t list; /* which list of the bin; EBB_SLAB_LISTS when full and in none */
+    uint32_t unused;
+    uint64_t free[]; /* bit set: block is free */
+};
+
+/* First unit of a span. Owned by whoever holds the block; changed under the space lock. */
+struct span {
+    uint32_t units;
+    uint32_t unused[7];
+};
+
+#define EBB_DESC_BYTES 32u
+EBB_STATIC_ASSERT(sizeof(struct slab) == 16, "a slab of k units has (32 k - 16) * 8 bits for its blocks");
+EBB_STATIC_ASSERT(sizeof(struct span) == EBB_DESC_BYTES, "one descriptor");
+
+#define EBB_META_GROUP_AT  EBB_KIB(64)
+#define EBB_META_EXTENT_AT EBB_KIB(80)
+#define EBB_META_DESC_AT   EBB_MIB(1)
+EBB_STATIC_ASSERT(EBB_GROUP_UNITS * sizeof(uint16_t) <= EBB_META_GROUP_AT, "unit map");
+EBB_STATIC_ASSERT(EBB_META_GROUP_AT + sizeof(struct group) <= EBB_META_EXTENT_AT, "group");
+EBB_STATIC_ASSERT(EBB_META_EXTENT_AT + EBB_GROUP_EXTENTS * sizeof(struct extent) <= EBB_META_DESC_AT,
+                  "extents");
+EBB_STATIC_ASSERT(EBB_META_DESC_AT + (size_t)EBB_GROUP_UNITS * EBB_DESC_BYTES <= EBB_EXTENT_BYTES,
+                  "descriptors");
+
+EBB_INLINE uintptr_t ebb__group_base(const void *p)
+{
+    return (uintptr_t)p & ~(EBB_GROUP_BYTES - 1);
+}
+
+EBB_INLINE struct group *ebb__group_of(const void *p)
+{
+    return (struct group *)(ebb__group_base(p) + EBB_META_GROUP_AT);
+}
+
+EBB_INLINE unsigned ebb__extent_number(const void *p)
+{
+    return (unsigned)((uintptr_t)p >> EBB_EXTENT_SHIFT) & (EBB_GROUP_EXTENTS - 1);
+}
+
+EBB_INLINE struct extent *ebb__extent_at(uintptr_t group_base, unsigned number)
+{
+    return (struct extent *)(group_base + EBB_META_EXTENT_AT) + number;
+}
+
+EBB_INLINE unsigned ebb__unit_number(const void *p) /* in its group */
+{
+    return (unsigned)((uintptr_t)p >> EBB_UNIT_SHIFT) & (EBB_GROUP_UNITS - 1);
+}
+
+EBB_INLINE void *ebb__desc_of(const void *p)
+{
+    return (char *)(ebb__group_base(p) + EBB_META_DESC_AT) + (size_t)ebb__unit_number(p) * EBB_DESC_BYTES;
+}
+
+EBB_INLINE _Atomic uint16_t *ebb__map_entry(const void *p)
+{
+    return (_Atomic uint16_t *)ebb__group_base(p) + ebb__unit_number(p);
+}
+
+/* ---- space.c ---- */
+
+enum ebb_group_state {
+    EBB_GROUP_VIRGIN = 0, /* reads as zero, or is not committed yet */
+    EBB_GROUP_ACTIVE,     /* has metadata */
+    EBB_GROUP_CHAIN       /* wholly inside a chain of extents that began in an earlier group */
+};
+
+struct reservation {
+    uintptr_t base;
+    size_t bytes;
+    _Atomic size_t committed_bytes; /* prefix; only grows. Written under the grow lock */
+    uint32_t first_group;
+    uint32_t group_count;
+};
+
+/* Guarded by the space lock, except where said. The locks stand apart so that all of this begins as zero, in
+ * .bss. */
+struct space {
+    _Atomic uint32_t ready; /* 1 once the first reservation stands */
+    uint32_t group_count;   /* groups with an address, in all states */
+    uint32_t active_words;  /* words of 64 groups that hold every group ever active */
+    uint32_t reservation_count;
+    size_t backed_units; /* that may hold physical memory */
+    size_t dirty_units;  /* of those, free */
+    struct reservation reservations[EBB_RESERVATIONS_MAX];
+    uint8_t state[EBB_GROUPS_MAX];    /* enum ebb_group_state */
+    uintptr_t groups[EBB_GROUPS_MAX]; /* base addresses */
+    /* Upper level of the index: bit g % 64 of word g / 64 says that group g has such an extent. */
+    uint64_t runs[EBB_GROUPS_MAX / 64][2][EBB_INDEXED_KINDS][EBB_RUN_CLASSES];
+    uint32_t run_counts[2][EBB_INDEXED_KINDS][EBB_RUN_CLASSES]; /* groups in the class */
+    uint64_t run_masks[2][EBB_INDEXED_KINDS];                   /* bit c: run_counts[..][c] != 0 */
+    uint64_t free_groups[EBB_GROUPS_MAX / 64];                  /* groups with a free extent */
+    uint64_t dirty_groups[EBB_GROUPS_MAX / 64]; /* groups with a free extent that has dirty units */
+};
+extern struct space ebb__space;
+extern struct ebb_lock ebb__space_lock; /* EBB_RANK_SPACE */
+extern struct ebb_lock ebb__grow_lock;  /* EBB_RANK_GROW */
+
+/* Moves the commit frontier of r to `end` or beyond. pre: no lock of rank >= EBB_RANK_GROW held. 0 or -ENOMEM
+ */
+int ebb__space_commit(const struct reservation *r, uintptr_t end);
+
+EBB_INLINE bool ebb__space_is_committed(const struct reservation *r, uintptr_t end)
+{
+    /* acquire: pairs with the release in ebb__space_commit() */
+    return end - r->base <= atomic_load_explicit(&r->committed_bytes, memory_order_acquire);
+}
+
+/* Adds address space for at least `bytes` in one piece, unless there are more reservations than the caller
+ * has `seen`. pre: no lock of rank >= EBB_RANK_GROW held. 0 or -ENOMEM */
+int ebb__space_reserve(size_t bytes, uint32_t seen);
+
+/* Writes the header of a virgin group. pre: space lock held, first extent committed */
+void ebb__space_activate(uint32_t g);
+
+/* Every group below group_count belongs to one reservation. */
+EBB_INLINE struct reservation *ebb__space_reservation_of_group(uint32_t g)
+{
+    struct reservation *r = ebb__space.reservations;
+    while (g - r->first_group >= r->group_count)
+        r++;
+    return r;
+}
+
+/* ---- extent.c ---- */
+
+/* A run of n <= 512 units for a block of this kind, aligned to align units (a power of two). Marks it used
+ * and backed. ret_backed, when not NULL, gets the units (bit i: unit i of the run) that were backed before:
+ * the others are zero. NULL when the kernel refuses memory. Takes the space lock. */
+void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed);
+
+/* Gives n units back, all in one extent. `clean`: they were purged just now. Takes the space lock. */
+void ebb__extent_give(void *start, unsigned n, bool clean);
+
+/* With the space lock held: gives units of one extent; asks whether exactly these units are free for this
+ * kind; takes them, after it was asked. */
+void ebb__extent_give_locked(uintptr_t base, unsigned number, unsigned first, unsigned n, bool clean);
+bool ebb__extent_can_take(uintptr_t base, unsigned number, enum ebb_kind kind, unsigned first, unsigned n);
+void ebb__extent_take_exact(uintptr_t base, unsigned number, enum ebb_kind kind, unsigned first, unsigned n);
+
+/* Puts an extent under its run classes, or takes it out. Space lock held. */
+void ebb__extent_index(uintptr_t base, unsigned number);
+void ebb__extent_unindex(uintptr_t base, unsigned number);
+
+/* Moves a wholly free extent between free_extents and a kind. Space lock held. */
+void ebb__extent_claim(uintptr_t base, unsigned number, enum ebb_kind kind);
+void ebb__extent_release(uintptr_t base, unsigned number);
+
+unsigned ebb__run_class(unsigned run); /* largest class whose runs are all <= run */
+
+/* ---- chain.c: more than one extent ---- */
+
+/* units > 512, aligned to align_extents extents (a power of two up to 32). *ret_clean: all of it reads as
+ * zero. NULL when the kernel refuses memory. Takes the space lock. */
+void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean);
+
+/* Gives a chain back. `clean`: it was purged just now. Takes the space lock. */
+void ebb__chain_give(void *start, size_t units, bool clean);
+
+/* Changes the length of any run of units in place, within its group. false: as before. Takes the space lock.
+ */
+bool ebb__chain_resize(void *start, size_t old_units, size_t new_units);
+
+/* True when a run of so many units from here reaches into another group. */
+bool ebb__chain_crosses(const void *start, size_t units);
+
+/* ---- slab.c ---- */
+
+#define EBB_SLAB_LISTS 8u
+
+struct bin {
+    struct ebb_lock lock;           /* EBB_RANK_BIN */
+    uint32_t nonempty;              /* bit i: list i has slabs */
+    uint32_t lists[EBB_SLAB_LISTS]; /* by fullness: list 0 has the fullest */
+    uint32_t slab_count;
+    uint32_t empty_count; /* wholly free slabs kept: 0 or 1 */
+    uint64_t taken_blocks, given_blocks;
+} EBB_ALIGNED(64);
+extern struct bin ebb__bins[EBB_CLASS_COUNT];
+
+/* Global unit number <-> slab. 0 is no slab. */
+struct slab *ebb__slab_at(uint32_t id, uintptr_t *ret_start);
+void ebb__slab_link(struct bin *bin, struct slab *s, uint32_t id);
+unsigned ebb__slab_list_for(unsigned nfree, unsigned blocks);
+
+/* Gives back the empty slabs that bins keep. No lock held. */
+void ebb__slab_trim(void);
+
+/* ---- rebuild.c ---- */
+
+/* Calls fn for every living slab and span head of an active group, in the order of addresses. */
+void ebb__walk_group(uint32_t g, void (*fn)(char *start, size_t units, unsigned code, void *arg), void *arg);
+
+/* ---- lane.c ---- */
+
+struct lane_block {
+    void *addr;
+    size_t bytes;
+};
+struct lane {
+    _Atomic uint32_t count;
+    uint32_t share; /* vm.max_map_count / 64, at most the table; 0: not asked yet */
+    struct lane_block blocks[EBB_LANE_MAX_BLOCKS];
+};
+extern struct lane ebb__lane;
+extern struct ebb_lock ebb__lane_lock; /* EBB_RANK_LANE */
+
+bool ebb__lane_find(const void *p, size_t *ret_bytes);
+void ebb__lane_free(void *p);
+void *ebb__lane_alloc(size_t bytes, size_t align);
+void *ebb__lane_resize(void *p, size_t bytes);
+
+#endif

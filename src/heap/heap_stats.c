@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * What the heap holds, summed from its books. */
+#include "heap/heap_priv.h"
+
+static void add_span(char *start, size_t units, unsigned code, void *arg)
+{
+    struct ebb_heap_stats *stats = arg;
+    (void)start;
+    if (code == EBB_CODE_SPAN) {
+        stats->span_blocks++;
+        stats->span_bytes += units * EBB_UNIT_BYTES;
+    }
+}
+
+void ebb__heap_stats(struct ebb_heap_stats *ret_stats)
+{
+    struct space *s = &ebb__space;
+    struct ebb_heap_stats stats = {0};
+    for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
+        struct bin *bin = &ebb__bins[c];
+        ebb__lock_take(&bin->lock);
+        size_t blocks = (size_t)(bin->taken_blocks - bin->given_blocks);
+        ebb__lock_release(&bin->lock);
+        if (c <= EBB_USER_CLASSES) {
+            stats.slab_blocks += blocks;
+            stats.slab_bytes += blocks * ebb__classes[c].bytes;
+        } else {
+            stats.internal_bytes += blocks * ebb__classes[c].bytes;
+        }
+    }
+    ebb__lock_take(&ebb__space_lock);
+    for (uint32_t g = 0; g < s->group_count; g++)
+        if (s->state[g] == EBB_GROUP_ACTIVE)
+            ebb__walk_group(g, add_span, &stats);
+    for (uint32_t i = 0; i < s->reservation_count; i++) {
+        size_t committed = atomic_load(&s->reservations[i].committed_bytes);
+        stats.committed_bytes += committed;
+        stats.reserved_bytes += s->reservations[i].bytes;
+        stats.mappings += (committed != 0) + (size_t)(committed != s->reservations[i].bytes);
+    }
+    stats.backed_bytes = s->backed_units * EBB_UNIT_BYTES;
+    stats.dirty_bytes = s->dirty_units * EBB_UNIT_BYTES;
+    ebb__lock_release(&ebb__space_lock);
+    ebb__lock_take(&ebb__lane_lock);
+    uint32_t lane_count = atomic_load(&ebb__lane.count);
+    for (uint32_t i = 0; i < lane_count; i++)
+        stats.lane_bytes += ebb__lane.blocks[i].bytes;
+    stats.lane_blocks = lane_count;
+    stats.mappings += lane_count;
+    ebb__lock_release(&ebb__lane_lock);
+    *ret_stats = stats;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The lane: few, very large blocks with a mapping of their own.
+ *
+ * What. A block that realloc grows beyond 32 MiB, and cannot grow where it is, moves here once; from then on
+ * it grows by mremap, which moves page tables instead of bytes. Also blocks aligned beyond 64 MiB. This is
+ * the only place where blocks cost mappings, so their number is bounded: option `lane`, and never more than
+ * vm.max_map_count / 64. When the lane is full realloc copies, as it does below 32 MiB.
+ *
+ * Data: an unsorted table of at most 256; it is read when a pointer is not in our groups, which is rare.
+ * Locking: rank LANE; mremap runs under it, for the table must not show a mapping that has moved. Fork: the
+ * child resets the lock; an entry is written in one piece after its mapping stands, so at worst one mapping
+ * is forgotten.
+ */
+#include "heap/heap_priv.h"
+
+#define LANE_STEP_BYTES EBB_KIB(64)
+
+struct lane ebb__lane;
+struct ebb_lock ebb__lane_lock = EBB_LOCK_INIT(EBB_RANK_LANE);
+
+static struct lane_block *find_locked(const void *p)
+{
+    struct lane *lane = &ebb__lane;
+    uint32_t count = atomic_load_explicit(&lane->count, memory_order_relaxed);
+    for (uint32_t i = 0; i < count; i++)
+        if (lane->blocks[i].addr == p)
+            return &lane->blocks[i];
+    return NULL;
+}
+
+bool ebb__lane_find(const void *p, size_t *ret_bytes)
+{
+    struct lane *lane = &ebb__lane;
+    if (atomic_load_explicit(&lane->count, memory_order_relaxed) == 0)
+        return false; /* a block of the lane was counted before its address could be known */
+    ebb__lock_take(&ebb__lane_lock);
+    const struct lane_block *b = find_locked(p);
+    if (b != NULL)
+        *ret_bytes = b->bytes;
+    ebb__lock_release(&ebb__lane_lock);
+    return b != NULL;
+}
+
+void *ebb__lane_alloc(size_t bytes, size_t align)
+{
+    struct lane *lane = &ebb__lane;
+    void *addr = NULL;
+    if (bytes > PTRDIFF_MAX - LANE_STEP_BYTES)
+        return NULL;
+    bytes = ebb__align_up(ebb__max(bytes, 1), LANE_STEP_BYTES);
+    ebb__lock_take(&ebb__lane_lock);
+    if (lane->share == 0)
+        lane->share = (uint32_t)ebb__min(ebb__os_max_map_count() / 64, EBB_LANE_MAX_BLOCKS);
+    uint32_t count = atomic_load_explicit(&lane->count, memory_order_relaxed);
+    /* The option bounds what realloc may take; an alignment that only a mapping can give is always tried. */
+    uint32_t limit =
+        align > LANE_STEP_BYTES ? lane->share : (uint32_t)ebb__min(lane->share, (size_t)ebb__conf.lane);
+    if (count < limit && ebb__os_map(bytes, align, &addr) == 0) {
+        lane->blocks[count] = (struct lane_block){addr, bytes};
+        atomic_store_explicit(&lane->count, count + 1, memory_order_release);
+        EBB_COUNT(lane_blocks, 1);
+    }
+    ebb__lock_release(&ebb__lane_lock);
+    if (addr != NULL)
+        __atomic_store_n(&ebb_alloc_counter, __atomic_load_n(&ebb_alloc_counter, __ATOMIC_RELAXED) + 1,
+                         __ATOMIC_RELAXED);
+    return addr;
+}
+
+void ebb__lane_free(void *p)
+{
+    struct lane *lane = &ebb__lane;
+    ebb__lock_take(&ebb__lane_lock);
+    struct lane_block *b = find_locked(p);
+    struct lane_block found = {NULL, 0};
+    if (b != NULL) {
+        uint32_t count = atomic_load_explicit(&lane->count, memory_order_relaxed);
+        found = *b;
+        *b = lane->blocks[count - 1];
+        atomic_store_explicit(&lane->count, count - 1, memory_order_release);
+    }
+    ebb__lock_release(&ebb__lane_lock);
+    if (found.addr == NULL)
+        return;
+    EBB_COUNT(lane_blocks, -1);
+    ebb__os_unmap(found.addr, found.bytes);
+}
+
+void *ebb__lane_resize(void *p, size_t bytes)
+{
+    void *addr = NULL;
+    if (bytes < EBB_LANE_MIN_BYTES / 2 || bytes > PTRDIFF_MAX - LANE_STEP_BYTES)
+        return NULL; /* small again: the heap is the better place */
+    bytes = ebb__align_up(bytes, LANE_STEP_BYTES);
+    ebb__lock_take(&ebb__lane_lock);
+    struct lane_block *b = find_locked(p);
+    if (b != NULL && b->bytes == bytes) {
+        addr = p;
+    } else if (b != NULL && ebb__os_remap(p, b->bytes, bytes, &addr) == 0) {
+        b->addr = addr;
+        b->bytes = bytes;
+    }
+    ebb__lock_release(&ebb__lane_lock);
+    return addr;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Spans: blocks of whole units, above 32 KiB or aligned beyond a unit.
+ *
+ * What. A span up to 2 MiB lies in one extent, beside others of its kind; a longer one is a chain of extents.
+ * Its first unit has EBB_CODE_SPAN in the unit map and its length in the descriptor; its other units say
+ * nothing. Blocks of 32 MiB and more go back to the kernel when they are freed, before their units are; what
+ * is smaller stays backed for the next span, which then needs no page fault.
+ *
+ * Zeroed spans: units that were never used or were purged are zero already; only the others are cleared.
+ *
+ * Locking: none here; extent.c and chain.c take the space lock, the holder of the block owns its map entry.
+ */
+#include "heap/heap_priv.h"
+
+#define ALIGN_MAX_EXTENTS (EBB_GROUP_EXTENTS / 2) /* larger alignments get a mapping of their own */
+
+static struct span *span_at(const void *block)
+{
+    return ebb__desc_of(block);
+}
+
+/* Clears what may hold old data of a run inside one extent. */
+static void zero_backed(char *start, unsigned units, const uint64_t *backed)
+{
+    for (unsigned at = 0; (at = ebb__bitmap_next_set(backed, units, at)) < units;) {
+        unsigned end = ebb__bitmap_next_clear(backed, units, at);
+        memset(start + at * EBB_UNIT_BYTES, 0, (end - at) * EBB_UNIT_BYTES);
+        at = end;
+    }
+}
+
+static void *bring_to_life(void *start, size_t units)
+{
+    span_at(start)->units = (uint32_t)units;
+    atomic_store_explicit(ebb__map_entry(start), EBB_CODE_SPAN, memory_order_release);
+    EBB_COUNT(span_allocs, 1);
+    return start;
+}
+
+void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
+{
+    size_t units = ebb__max(ebb__div_up(bytes, EBB_UNIT_BYTES), 1);
+    size_t align_units = ebb__max(align_bytes / EBB_UNIT_BYTES, 1);
+    if (align_units > ALIGN_MAX_EXTENTS * EBB_EXTENT_UNITS)
+        return ebb__lane_alloc(bytes, align_bytes); /* fresh from the kernel: zero */
+    if (ebb__heap_init() != 0)
+        return NULL;
+    __atomic_store_n(&ebb_alloc_counter, __atomic_load_n(&ebb_alloc_counter, __ATOMIC_RELAXED) + 1,
+                     __ATOMIC_RELAXED);
+    if (units <= EBB_EXTENT_UNITS && align_units <= EBB_EXTENT_UNITS) {
+        uint64_t backed[EBB_EXTENT_UNITS / 64];
+        enum ebb_kind kind = units <= EBB_MID_MAX_UNITS ? EBB_KIND_MID : EBB_KIND_LARGE;
+        char *start = ebb__extent_take(kind, (unsigned)units, (unsigned)align_units, zeroed ? backed : NULL);
+        if (start == NULL)
+            return NULL;
+        if (zeroed)
+            zero_backed(start, (unsigned)units, backed);
+        return bring_to_life(start, units);
+    }
+    bool clean;
+    unsigned align_extents = (unsigned)ebb__max(align_units / EBB_EXTENT_UNITS, 1);
+    char *start = ebb__chain_take(ebb__max(units, EBB_EXTENT_UNITS + 1), align_extents, &clean);
+    if (start == NULL)
+        return NULL;
+    if (zeroed && !clean)
+        memset(start, 0, units * EBB_UNIT_BYTES);
+    return bring_to_life(start, ebb__max(units, EBB_EXTENT_UNITS + 1));
+}
+
+/* Purges whole OS pages of a block that its holder is about to give back. */
+static bool purge(void *start, size_t bytes)
+{
+    EBB_ASSERT((uintptr_t)start % ebb__os_page_bytes() == 0 && bytes % ebb__os_page_bytes() == 0);
+    bool done = ebb__os_purge(start, bytes) == 0;
+    EBB_COUNT(purge_calls, 1);
+    EBB_COUNT(purged_bytes, done ? bytes : 0);
+    return done;
+}
+
+void ebb__heap_large_free(void *block)
+{
+    if (!ebb__is_owned(block)) {
+        ebb__lane_free(block);
+        return;
+    }
+    size_t units = span_at(block)->units;
+    EBB_COUNT(span_frees, 1);
+    if (units * EBB_UNIT_BYTES >= EBB_RETURN_MIN_BYTES) {
+        /* A chain begins at an extent; a tail shorter than an OS page stays dirty with the page it shares. */
+        size_t whole = ebb__align_down(units * EBB_UNIT_BYTES, ebb__os_page_bytes()) / EBB_UNIT_BYTES;
+        bool clean = purge(block, whole * EBB_UNIT_BYTES);
+        if (clean && whole != units) {
+            memset((char *)block + whole * EBB_UNIT_BYTES, 0, (units - whole) * EBB_UNIT_BYTES);
+            if (!ebb__chain_crosses(block, units) && ebb__chain_resize(block, units, whole))
+                units = whole; /* the tail went back as dirty */
+        }
+        atomic_store_explicit(ebb__map_entry(block), EBB_CODE_NONE, memory_order_relaxed);
+        ebb__chain_give(block, units, clean);
+        return;
+    }
+    atomic_store_explicit(ebb__map_entry(block), EBB_CODE_NONE, memory_order_relaxed);
+    if (units <= EBB_EXTENT_UNITS)
+        ebb__extent_give(block, (unsigned)units, false);
+    else
+        ebb__chain_give(block, units, false);
+}
+
+void *ebb__heap_large_resize(void *block, size_t bytes)
+{
+    if (!ebb__is_owned(block))
+        return ebb__lane_resize(block, bytes);
+    size_t units = span_at(block)->units;
+    size_t wanted = ebb__div_up(bytes, EBB_UNIT_BYTES);
+    if (wanted == units)
+        return block;
+    /* Where the new length is served by another kind of extent, moving is better than mixing lifetimes. */
+    if (wanted < units && wanted <= EBB_MID_MAX_UNITS && units > EBB_MID_MAX_UNITS)
+        return NULL;
+    if (!ebb__chain_resize(block, units, wanted))
+        return NULL;
+    EBB_COUNT(span_grown, 1);
+    return block;
+}
+
+void *ebb__heap_lane_alloc(size_t bytes)
+{
+    return ebb__lane_alloc(bytes, EBB_KIB(64));
+}
+
+enum ebb_block_kind ebb__heap_kind(const void *p, bool exact, size_t *ret_usable_bytes)
+{
+    if (!ebb__is_owned(p))
+        return ebb__lane_find(p, ret_usable_bytes) ? EBB_BLOCK_LANE : EBB_BLOCK_FOREIGN;
+    unsigned entry = ebb__unit_entry(p), c = entry & 0xff;
+    if (entry == EBB_CODE_SPAN && (uintptr_t)p % EBB_UNIT_BYTES == 0) {
+        *ret_usable_bytes = (size_t)span_at(p)->units * EBB_UNIT_BYTES;
+        return EBB_BLOCK_SPAN;
+    }
+    uint32_t offset = ebb__slab_offset(entry, p), magic = ebb__user_magic[c];
+    if (c == EBB_CODE_SPAN || !ebb__starts_block(offset, magic) ||
+        ebb__block_index(offset, magic) >= ebb__classes[c].blocks)
+        return EBB_BLOCK_INVALID;
+    if (exact) {
+        const struct slab *s = ebb__desc_of((const char *)p - offset);
+        unsigned index = ebb__block_index(offset, magic);
+        ebb__lock_take(&ebb__bins[c].lock);
+        bool is_free = ebb__bitmap_test(s->free, index);
+        ebb__lock_release(&ebb__bins[c].lock);
+        if (is_free)
+            return EBB_BLOCK_INVALID;
+    }
+    *ret_usable_bytes = ebb__classes[c].bytes;
+    return EBB_BLOCK_SMALL;
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The contract of os.h as a test double: real memory below, limits, failures, page size and clock as the test
+ * sets them.
+ *
+ * Every precondition of the contract is checked here and ends the test with its name, so a caller that breaks
+ * it is found on a machine where the real kernel would have been lenient (a purge that is not a multiple of
+ * 64 KiB, a commit that is not the next piece of the prefix).
+ *
+ * Data: one record per mapping; a reservation's record holds how much of its prefix is committed. F1:
+ * committed is a multiple of 64 KiB and at most bytes. F2: records do not overlap. F3: the sums in ebb_fake
+ * are those of the records.
+ */
+#include "os/fake.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define RECORDS_MAX 512
+#define STEP_BYTES  EBB_KIB(64)
+#define REAL_PAGE   ((size_t)4096)
+
+struct record {
+    char *base;
+    size_t bytes;
+    size_t committed_bytes; /* of a reservation; == bytes for a mapping of its own */
+    bool reservation;
+};
+
+struct ebb_fake ebb_fake = {.page_bytes = 4096,
+                            .as_bytes = SIZE_MAX,
+                            .commit_bytes = SIZE_MAX,
+                            .ram_bytes = EBB_GIB(16),
+                            .memlock_bytes = SIZE_MAX,
+                            .max_map_count = 65530,
+                            .now_ms = 1000,
+                            .pid = 42};
+static struct record records[RECORDS_MAX];
+static unsigned record_count;
+static void (*exit_fn)(void *);
+static void *exit_arg;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* stress tests share the fake among threads */
+
+#define REQUIRE(e)                                                                                           \
+    do {                                                                                                     \
+        if (!(e)) {                                                                                          \
+            fprintf(stderr, "fake os: %s: precondition broken: %s\n", __func__, #e);                         \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+static bool must_fail(void)
+{
+    ebb_fake.calls++;
+    if (ebb_fake.fail_at == 0)
+        return false;
+    if (ebb_fake.fail_at > 1) {
+        ebb_fake.fail_at--;
+        return false;
+    }
+    if (!ebb_fake.fail_forever)
+        ebb_fake.fail_at = 0;
+    ebb_fake.failures++;
+    return true;
+}
+
+static struct record *find(const void *addr)
+{
+    for (unsigned i = 0; i < record_count; i++)
+        if ((const char *)addr >= records[i].base && (const char *)addr < records[i].base + records[i].bytes)
+            return &records[i];
+    return NULL;
+}
+
+/* Recounts what the test may ask for (F3). */
+static void recount(void)
+{
+    ebb_fake.reserved_bytes = ebb_fake.committed_bytes = ebb_fake.mapped_bytes = 0;
+    ebb_fake.mappings = 0;
+    for (unsigned i = 0; i < record_count; i++) {
+        const struct record *r = &records[i];
+        if (r->reservation) {
+            bool extends =
+                false; /* adjacent reservations of the same protection are one mapping for the kernel */
+            for (unsigned k = 0; k < record_count; k++)
+                extends |= records[k].reservation && records[k].base + records[k].bytes == r->base;
+            ebb_fake.reserved_bytes += r->bytes;
+            ebb_fake.committed_bytes += r->committed_bytes;
+            ebb_fake.mappings += extends ? 0 : (r->committed_bytes != 0) + 1u;
+        } else {
+            ebb_fake.mapped_bytes += r->bytes;
+            ebb_fake.mappings++;
+        }
+    }
+}
+
+static int add(char *base, size_t bytes, bool reservation)
+{
+    REQUIRE(record_count < RECORDS_MAX);
+    records[record_count++] = (struct record){
+        .base = base, .bytes = bytes, .committed_bytes = reservation ? 0 : bytes, .reservation = reservation};
+    recount();
+    return 0;
+}
+
+static void drop(struct record *r)
+{
+    munmap(r->base, r->bytes);
+    *r = records[--record_count];
+    recount();
+}
+
+void ebb_fake_reset(void)
+{
+    while (record_count != 0)
+        drop(&records[0]);
+    ebb_fake = (struct ebb_fake){.page_bytes = 4096,
+                                 .as_bytes = SIZE_MAX,
+                                 .commit_bytes = SIZE_MAX,
+                                 .ram_bytes = EBB_GIB(16),
+                                 .memlock_bytes = SIZE_MAX,
+                                 .max_map_count = 65530,
+                                 .now_ms = 1000,
+                                 .pid = 42};
+    exit_fn = NULL;
+}
+
+size_t ebb_fake_resident_bytes(void)
+{
+    static unsigned char seen[1 << 16];
+    size_t per_page = ebb_fake.page_bytes / REAL_PAGE, sum = 0;
+    for (unsigned i = 0; i < record_count; i++) {
+        const struct record *r = &records[i];
+        size_t real_pages = r->committed_bytes / REAL_PAGE;
+        for (size_t at = 0; at < real_pages; at += sizeof(seen)) {
+            size_t n = ebb__min(sizeof(seen), real_pages - at);
+            REQUIRE(mincore(r->base + at * REAL_PAGE, n * REAL_PAGE, seen) == 0);
+            for (size_t p = 0; p < n; p += per_page) {
+                bool touched = false;
+                for (size_t k = p; k < p + per_page && k < n; k++)
+                    touched |= seen[k] & 1;
+                sum += touched ? ebb_fake.page_bytes : 0;
+            }
+        }
+    }
+    return sum;
+}
+
+void ebb_fake_thread_exit(void)
+{
+    void (*fn)(void *) = exit_fn;
+    exit_fn = NULL;
+    if (fn != NULL)
+        fn(exit_arg);
+}
+
+size_t ebb__os_page_bytes(void)
+{
+    return ebb_fake.page_bytes;
+}
+
+void ebb__os_limits(struct ebb_os_limits *ret_limits)
+{
+    *ret_limits = (struct ebb_os_limits){.ram_bytes = ebb_fake.ram_bytes,
+                                         .as_bytes = ebb_fake.as_bytes,
+                                         .memlock_bytes = ebb_fake.memlock_bytes};
+}
+
+size_t ebb__os_max_map_count(void)
+{
+    return ebb_fake.max_map_count;
+}
+
+static int map_aligned(size_t bytes, size_t align, int prot, bool reservation, void **ret)
+{
+    if (must_fail())
+        return -ENOMEM;
+    if (ebb_fake.reserved_bytes + ebb_fake.mapped_bytes + bytes > ebb_fake.as_bytes ||
+        (!reservation && ebb_fake.committed_bytes + ebb_fake.mapped_bytes + bytes > ebb_fake.commit_bytes)) {
+        ebb_fake.failures++;
+        return -ENOMEM;
+    }
+    char *raw = mmap(NULL, bytes + align, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (raw == MAP_FAILED)
+        return -ENOMEM;
+    char *base = raw + (ebb__align_up((uintptr_t)raw, align) - (uintptr_t)raw);
+    if (base != raw)
+        munmap(raw, (size_t)(base - raw));
+    munmap(base + bytes, (size_t)(raw + align - base));
+    *ret = base;
+    return add(base, bytes, reservation);
+}
+
+int ebb__os_reserve(size_t bytes, size_t align, void **ret_base)
+{
+    REQUIRE(bytes != 0 && bytes % EBB_MIB(2) == 0 && align % EBB_MIB(2) == 0 && ebb__is_pow2(align));
+    pthread_mutex_lock(&mutex);
+    int rc = map_aligned(bytes, align, PROT_NONE, true, ret_base);
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+int ebb__os_reserve_at(void *addr, size_t bytes)
+{
+    REQUIRE(bytes != 0 && bytes % EBB_MIB(2) == 0 && (uintptr_t)addr % EBB_MIB(2) == 0);
+    int rc = -ENOMEM;
+    pthread_mutex_lock(&mutex);
+    if (!must_fail()) {
+        if (ebb_fake.reserved_bytes + ebb_fake.mapped_bytes + bytes > ebb_fake.as_bytes) {
+            ebb_fake.failures++;
+        } else {
+            void *got = mmap(addr, bytes, PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+            rc = got == addr ? add(addr, bytes, true) : -EEXIST;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+void ebb__os_unreserve(void *addr, size_t bytes)
+{
+    pthread_mutex_lock(&mutex);
+    struct record *r = find(addr);
+    REQUIRE(r != NULL && r->reservation && r->base == addr && r->bytes == bytes && r->committed_bytes == 0);
+    drop(r);
+    pthread_mutex_unlock(&mutex);
+}
+
+int ebb__os_commit(void *addr, size_t bytes)
+{
+    int rc = -ENOMEM;
+    pthread_mutex_lock(&mutex);
+    struct record *r = find(addr);
+    REQUIRE(r != NULL && r->reservation && bytes != 0 && bytes % STEP_BYTES == 0);
+    REQUIRE((char *)addr == r->base + r->committed_bytes); /* the prefix only grows, without gaps */
+    REQUIRE((char *)addr + bytes <= r->base + r->bytes);
+    if (!must_fail()) {
+        if (ebb_fake.committed_bytes + ebb_fake.mapped_bytes + bytes > ebb_fake.commit_bytes) {
+            ebb_fake.failures++;
+        } else {
+            REQUIRE(mprotect(addr, bytes, PROT_READ | PROT_WRITE) == 0);
+            r->committed_bytes += bytes;
+            recount();
+            rc = 0;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+int ebb__os_purge(void *addr, size_t bytes)
+{
+    int rc = -EINVAL;
+    pthread_mutex_lock(&mutex);
+    struct record *r = find(addr);
+    REQUIRE(r != NULL && bytes != 0 && (char *)addr + bytes <= r->base + r->committed_bytes);
+    REQUIRE((uintptr_t)addr % ebb_fake.page_bytes == 0 && bytes % ebb_fake.page_bytes == 0);
+    REQUIRE(ebb__lock_none_held());
+    if (!must_fail() && !ebb_fake.locked) {
+        REQUIRE(madvise(addr, bytes, MADV_DONTNEED) == 0);
+        ebb_fake.purged_bytes += bytes;
+        rc = 0;
+    }
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+int ebb__os_map(size_t bytes, size_t align, void **ret_addr)
+{
+    REQUIRE(bytes != 0 && bytes % STEP_BYTES == 0 && align >= STEP_BYTES && ebb__is_pow2(align));
+    pthread_mutex_lock(&mutex);
+    int rc = map_aligned(bytes, align, PROT_READ | PROT_WRITE, false, ret_addr);
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+void ebb__os_unmap(void *addr, size_t bytes)
+{
+    pthread_mutex_lock(&mutex);
+    struct record *r = find(addr);
+    REQUIRE(r != NULL && !r->reservation && r->base == addr && r->bytes == bytes);
+    drop(r);
+    pthread_mutex_unlock(&mutex);
+}
+
+int ebb__os_remap(void *addr, size_t old_bytes, size_t new_bytes, void **ret_addr)
+{
+    int rc = -ENOMEM;
+    pthread_mutex_lock(&mutex);
+    struct record *r = find(addr);
+    REQUIRE(r != NULL && !r->reservation && r->base == addr && r->bytes == old_bytes);
+    REQUIRE(new_bytes != 0 && new_bytes % STEP_BYTES == 0);
+    if (!must_fail()) {
+        void *got = mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE);
+        if (got != MAP_FAILED) {
+            r->base = got;
+            r->bytes = r->committed_bytes = new_bytes;
+            *ret_addr = got;
+            recount();
+            rc = 0;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+uint64_t ebb__os_now_ms(void)
+{
+    return ebb_fake.now_ms;
+}
+
+uint32_t ebb__os_pid(void)
+{
+    return ebb_fake.pid;
+}
+
+const char *ebb__os_env(const char *name)
+{
+    (void)name;
+    return ebb_fake.env;
+}
+
+void ebb__os_thread_exit_arm(void (*fn)(void *), void *arg)
+{
+    exit_fn = fn;
+    exit_arg = arg;
+}
+
+int ebb__os_on_fork_child(void (*fn)(void))
+{
+    (void)fn;
+    return 0;
+}
