@@ -7,6 +7,9 @@
  * nothing. Blocks of 32 MiB and more go back to the kernel when they are freed, before their units are; what
  * is smaller stays backed for the next span, which then needs no page fault.
  *
+ * Growth: realloc asks for an eighth more than it must, so a vector that grows by a constant is copied a logarithmic
+ * number of times. What is not touched costs address space only.
+ *
  * Zeroed spans: units that were never used or were purged are zero already; only the others are cleared.
  *
  * Locking: none here; extent.c and chain.c take the space lock, the holder of the block owns its map entry.
@@ -100,7 +103,8 @@ void ebb__heap_large_free(void *block)
         return;
     }
     atomic_store_explicit(ebb__map_entry(block), EBB_CODE_NONE, memory_order_relaxed);
-    if (units <= EBB_EXTENT_UNITS)
+    /* A short span that grew in place may reach into the next extent. */
+    if (ebb__unit_number(block) % EBB_EXTENT_UNITS + units <= EBB_EXTENT_UNITS)
         ebb__extent_give(block, (unsigned)units, false);
     else
         ebb__chain_give(block, units, false);
@@ -112,12 +116,16 @@ void *ebb__heap_large_resize(void *block, size_t bytes)
         return ebb__lane_resize(block, bytes);
     size_t units = span_at(block)->units;
     size_t wanted = ebb__div_up(bytes, EBB_UNIT_BYTES);
-    if (wanted == units)
+    /* Up to a quarter of the block may stay unused: growth by realloc leaves room for the next growth (see below), and
+     * giving back a small tail costs more than it is worth. */
+    if (wanted <= units && wanted >= units - units / 4)
         return block;
     /* Where the new length is served by another kind of extent, moving is better than mixing lifetimes. */
     if (wanted < units && wanted <= EBB_MID_MAX_UNITS && units > EBB_MID_MAX_UNITS)
         return NULL;
-    if (!ebb__chain_resize(block, units, wanted))
+    /* A block that grows once grows again: an eighth more in place, if it is free, else just what is asked for. */
+    size_t ample = wanted > units ? wanted + wanted / 8 : wanted;
+    if (!ebb__chain_resize(block, units, ample) && !ebb__chain_resize(block, units, wanted))
         return NULL;
     EBB_COUNT(span_grown, 1);
     return block;

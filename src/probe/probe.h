@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Door of src/probe: facts about processes and program files, read from outside, without stopping anybody.
+ *
+ * Each source of facts is a pure parser, which takes text and a length and knows nothing of files, and a thin
+ * reader, which takes a root directory: "" is the live host, anything else is a captured tree that looks like
+ * it (ROOT/proc/PID/...). A fact that the source does not hold is absent, never 0.
+ *
+ * Nothing here allocates memory, prints or sleeps, except that elf_file.c uses libelf, which allocates.
+ * Readers open with O_NONBLOCK, so that a captured tree with a FIFO in it cannot hang them. On a live host
+ * the kernel itself can still make a read of maps wait for the address space lock of the process that is
+ * looked at.
+ */
+#ifndef EBB_PROBE_PROBE_H
+#define EBB_PROBE_PROBE_H
+
+#include "probe/auxv.h"
+#include "probe/elf_file.h"
+#include "probe/lines.h"
+#include "probe/linkmap.h"
+#include "probe/maps.h"
+#include "probe/peek.h"
+#include "probe/proc.h"
+#include "probe/status.h"
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Opening the files of a process below a root directory; see proc.h.
+ */
+#include "probe/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Appends `text`; false when it does not fit together with a NUL. */
+static bool append(char *path, size_t path_bytes, size_t *used, const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len >= path_bytes - *used)
+        return false;
+    memcpy(path + *used, text, len + 1);
+    *used += len;
+    return true;
+}
+
+int ebb__proc_path(const char *root, pid_t pid, const char *file, char *ret_path, size_t path_bytes)
+{
+    char number[24];
+    char *at = number + sizeof(number) - 1;
+    unsigned long rest = (unsigned long)pid;
+    size_t used = 0;
+
+    if (path_bytes == 0)
+        return -ENAMETOOLONG;
+    *at = '\0';
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest != 0);
+    if (!append(ret_path, path_bytes, &used, root) || !append(ret_path, path_bytes, &used, "/proc/") ||
+        !append(ret_path, path_bytes, &used, at) || !append(ret_path, path_bytes, &used, "/") ||
+        !append(ret_path, path_bytes, &used, file))
+        return -ENAMETOOLONG;
+    return 0;
+}
+
+int ebb__proc_open(const char *root, pid_t pid, const char *file)
+{
+    char path[EBB_PROC_PATH_BYTES];
+    int err = ebb__proc_path(root, pid, file, path, sizeof(path));
+    int fd;
+
+    if (err != 0)
+        return err;
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return fd >= 0 ? fd : -errno;
+}
+
+int ebb__proc_read(const char *root, pid_t pid, const char *file, void *buf, size_t buf_bytes,
+                   size_t *ret_bytes)
+{
+    int fd = ebb__proc_open(root, pid, file);
+    size_t used = 0;
+    int err = 0;
+
+    if (fd < 0)
+        return fd;
+    for (;;) {
+        ssize_t got;
+
+        if (used == buf_bytes) {
+            char beyond;
+
+            /* A full buffer is the whole file only when nothing follows. */
+            got = read(fd, &beyond, 1);
+            err = got == 0 ? 0 : got > 0 ? -EMSGSIZE : -errno;
+            break;
+        }
+        got = read(fd, (char *)buf + used, buf_bytes - used);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            err = -errno;
+        if (got <= 0)
+            break;
+        used += (size_t)got;
+    }
+    close(fd);
+    if (err == 0)
+        *ret_bytes = used;
+    return err;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Does our allocator serve a process? See serve.h.
+ */
+#include "tool/serve.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "probe/probe.h"
+#include "tool/scope.h"
+
+/* True when the mapping is of the library that we look for. */
+static bool is_wanted(const struct ebb_serve *serve, const struct ebb_map *map, int fd)
+{
+    struct stat st;
+
+    if (serve->any_library)
+        return true;
+    if (map->inode != serve->library_ino)
+        return false;
+    /* On some file systems maps shows another device than stat() does, so the open file decides. */
+    return fstat(fd, &st) == 0 && st.st_dev == serve->library_dev && st.st_ino == serve->library_ino;
+}
+
+/* Finds the counter's address when this mapping begins a file that has one. */
+static bool locate_in(struct ebb_serve *serve, const struct ebb_map *map)
+{
+    struct ebb_elf_symbol symbol;
+    struct ebb_elf elf;
+    uint64_t bias;
+    bool found = false;
+    int fd = ebb__scope_open_mapped(serve->pid, map);
+
+    if (fd < 0)
+        return false;
+    if (is_wanted(serve, map, fd) && ebb__elf_open(&elf, fd) == 0) {
+        found =
+            ebb__elf_symbol_find(&elf, EBB_ELF_DYNAMIC, EBB_SERVE_COUNTER, &symbol) == 0 && symbol.exported &&
+            ebb__elf_bias(&elf, map->start, map->offset_bytes, (uint64_t)sysconf(_SC_PAGESIZE), &bias) == 0;
+        ebb__elf_close(&elf);
+    }
+    close(fd);
+    if (!found || ebb__maps_name_decode(map, serve->library, sizeof(serve->library)) != 0)
+        return false;
+    serve->counter_addr = bias + symbol.value;
+    serve->library_inode = map->inode;
+    serve->library_major = map->dev_major;
+    serve->library_minor = map->dev_minor;
+    return true;
+}
+
+/* 1 when the library was found, 0 when not, -ESRCH when the process has no mappings any more, or -errno. */
+static int locate(struct ebb_serve *serve)
+{
+    struct ebb_maps maps;
+    struct ebb_map map;
+    bool any = false;
+    int got = ebb__maps_open(&maps, "", serve->pid);
+
+    if (got != 0)
+        return got;
+    while ((got = ebb__maps_next(&maps, &map)) > 0) {
+        any = true;
+        /* The private mapping of a file's beginning is where a loaded object begins. */
+        if (map.inode == 0 || map.offset_bytes != 0 || map.shared || !map.readable || map.name_len == 0)
+            continue;
+        if (!serve->any_library && map.inode != serve->library_ino)
+            continue;
+        if (locate_in(serve, &map))
+            break;
+    }
+    ebb__maps_close(&maps);
+    if (got < 0)
+        return got;
+    return got > 0 ? 1 : any ? 0 : -ESRCH;
+}
+
+static bool is_library(const struct ebb_serve *serve, const struct ebb_map *map)
+{
+    return map->inode == serve->library_inode && map->dev_major == serve->library_major &&
+           map->dev_minor == serve->library_minor;
+}
+
+/* Finds whose malloc comes first, and compares it with the library that counts. */
+static enum ebb_serve_state check_order(struct ebb_serve *serve)
+{
+    bool wanted[EBB_ALLOC_SYMBOLS_MAX] = {true}; /* malloc is row 0 */
+    int owners[EBB_ALLOC_SYMBOLS_MAX];
+    struct ebb_scope scope;
+    enum ebb_serve_state state = EBB_SERVE_UNORDERED;
+
+    serve->error = ebb__scope_read(serve->pid, &scope);
+    if (serve->error != 0)
+        return EBB_SERVE_UNORDERED;
+    serve->error = ebb__scope_owners(&scope, wanted, owners);
+    if (serve->error == 0 && owners[0] >= 0) {
+        const struct ebb_scope_object *owner = &scope.objects[owners[0]];
+
+        snprintf(serve->owner, sizeof(serve->owner), "%s", owner->name);
+        state = is_library(serve, &owner->map) ? EBB_SERVE_YES : EBB_SERVE_OVERRULED;
+    }
+    ebb__scope_fini(&scope);
+    return state;
+}
+
+static enum ebb_serve_state state_of_error(struct ebb_serve *serve, int err)
+{
+    serve->error = err;
+    return err == -EACCES || err == -EPERM ? EBB_SERVE_DENIED : EBB_SERVE_GONE;
+}
+
+static enum ebb_serve_state look(struct ebb_serve *serve)
+{
+    char path[64];
+    struct stat exe;
+    uint64_t count;
+    int err;
+
+    snprintf(path, sizeof(path), "/proc/%d/exe", (int)serve->pid);
+    if (stat(path, &exe) != 0)
+        return state_of_error(serve, -errno);
+    if (exe.st_dev != serve->exe_dev || exe.st_ino != serve->exe_ino) {
+        /* Another program in the same process: everything begins anew. */
+        serve->exe_dev = exe.st_dev;
+        serve->exe_ino = exe.st_ino;
+        serve->located = false;
+        serve->counted = false;
+    }
+    if (!serve->located) {
+        err = locate(serve);
+        if (err < 0)
+            return state_of_error(serve, err);
+        if (err == 0)
+            return EBB_SERVE_UNMAPPED;
+        serve->located = true;
+    }
+    err = ebb__peek(serve->pid, serve->counter_addr, &count, sizeof(count));
+    if (err == -EFAULT) {
+        serve->located = false; /* the same program, executed again */
+        serve->counted = false;
+        return EBB_SERVE_UNMAPPED;
+    }
+    if (err != 0)
+        return state_of_error(serve, err);
+    if (!serve->counted)
+        serve->first_count = count;
+    serve->counted = true;
+    serve->count = count;
+    return count == 0 ? EBB_SERVE_UNUSED : check_order(serve);
+}
+
+enum ebb_serve_state ebb__serve_look(struct ebb_serve *serve)
+{
+    enum ebb_serve_state state = look(serve);
+
+    /* The dynamic linker still works; blocks that it allocated for itself are no proof. */
+    if (state == EBB_SERVE_UNORDERED && serve->error == -EAGAIN)
+        state = EBB_SERVE_UNUSED;
+    serve->state = state;
+    return state;
+}
+
+void ebb__serve_settle(struct ebb_serve *serve)
+{
+    if (serve->state == EBB_SERVE_UNUSED && check_order(serve) == EBB_SERVE_OVERRULED)
+        serve->state = EBB_SERVE_OVERRULED;
+    else if (serve->state == EBB_SERVE_UNMAPPED)
+        check_order(serve);
+}
+
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Prints the rows that one object serves, and returns whether there was one. */
+static bool report_object(const char *prefix, const char *name, int object, const bool *rows,
+                          const int *owners)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < ebb__alloc_symbol_count; i++) {
+        if (!rows[i] || owners[i] != object)
+            continue;
+        if (!any)
+            fprintf(stderr, "%s%s serves %s", prefix, name, ebb__alloc_symbols[i].name);
+        else
+            fprintf(stderr, ", %s", ebb__alloc_symbols[i].name);
+        any = true;
+    }
+    if (any)
+        fputc('\n', stderr);
+    return any;
+}
+
+void ebb__serve_report_split(const struct ebb_serve *serve, const char *prefix, bool all)
+{
+    int owners[EBB_ALLOC_SYMBOLS_MAX];
+    struct ebb_image image;
+    struct ebb_scope scope;
+    int malloc_owner;
+
+    if (ebb__image_inspect_process(serve->pid, &image) != 0 || ebb__scope_read(serve->pid, &scope) != 0)
+        return;
+    image.imports[0] = true;
+    if (ebb__scope_owners(&scope, image.imports, owners) == 0) {
+        malloc_owner = owners[0];
+        for (int object = 0; object < (int)scope.count; object++) {
+            bool rows[EBB_ALLOC_SYMBOLS_MAX] = {false};
+            bool is_warning = false;
+
+            if (scope.objects[object].name == NULL)
+                continue;
+            for (unsigned i = 0; i < ebb__alloc_symbol_count; i++) {
+                bool strays = ebb__alloc_symbols[i].kind == EBB_ALLOC_BLOCK && owners[i] == object &&
+                              object != malloc_owner;
+
+                rows[i] = image.imports[i] && owners[i] == object && (all || strays);
+                is_warning = is_warning || (rows[i] && strays);
+            }
+            if (report_object(prefix, file_name(scope.objects[object].name), object, rows, owners) &&
+                is_warning)
+                fprintf(stderr, "%swarning: blocks of %s and of %s can meet in this program\n", prefix,
+                        file_name(scope.objects[object].name), file_name(serve->library));
+        }
+    }
+    ebb__scope_fini(&scope);
+}
