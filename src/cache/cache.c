@@ -29,8 +29,8 @@
  */
 #include "cache/magazine_priv.h"
 
-#define FILL_DIRECT 2u /* refills that take one block and make no magazine */
-#define FILL_FIRST  4u
+#define FILL_DIRECT     2u /* refills that take one block and make no magazine */
+#define ROOM_STEP_BYTES 2048u
 
 EBB_STATIC_ASSERT(sizeof(struct thread_cache) <= 2560, "EBB_CLASS_CACHE");
 
@@ -72,13 +72,14 @@ static unsigned mag_size_for(unsigned slots)
 
 /* ---- the bin's two magazines ---- */
 
-static void load(struct cache_bin *bin, struct magazine *m, unsigned c)
+static void load(struct thread_cache *tc, struct magazine *m, unsigned c)
 {
-    unsigned slots = ebb__mag_slots(m->size), capacity = capacity_of(c);
+    struct cache_bin *bin = &tc->bins[c];
+    unsigned slots = ebb__mag_slots(m->size), room = tc->room[c];
     bin->loaded = m;
     bin->top = m->slots + m->count;
-    bin->limit = m->slots + (slots < capacity ? slots : capacity);
-    if (bin->top > bin->limit) /* filled under another limit */
+    bin->limit = m->slots + (slots < room ? slots : room);
+    if (bin->top > bin->limit) /* filled by a thread with more room */
         bin->limit = bin->top;
 }
 
@@ -88,30 +89,45 @@ static void unload(struct cache_bin *bin)
         bin->loaded->count = (uint16_t)(bin->top - bin->loaded->slots);
 }
 
-static void swap(struct cache_bin *bin, unsigned c)
+static void swap(struct thread_cache *tc, unsigned c)
 {
+    struct cache_bin *bin = &tc->bins[c];
     struct magazine *m = bin->prev;
     unload(bin);
     bin->prev = bin->loaded;
-    load(bin, m, c);
+    load(tc, m, c);
 }
 
-/* Replaces the loaded magazine by one of the next size. False when memory is refused or it is the largest
- * useful one. */
-static bool enlarge(struct cache_bin *bin, unsigned c)
+/* Allows the class one step more, in a larger magazine where need be. False when it has all that it may have,
+ * or memory for the magazine is refused. */
+static bool grow_room(struct thread_cache *tc, unsigned c)
 {
-    unsigned size = bin->loaded->size;
-    if (size >= mag_size_for(capacity_of(c)))
+    struct cache_bin *bin = &tc->bins[c];
+    unsigned most = capacity_of(c);
+    if (tc->room[c] >= most)
         return false;
-    struct magazine *m = ebb__mag_create(size + 1);
-    if (m == NULL)
-        return false;
+    unsigned room = tc->room[c] + (unsigned)ebb__max(ROOM_STEP_BYTES / ebb__classes[c].bytes, 1);
+    room = room < most ? room : most;
+    unsigned size = mag_size_for(room);
     struct magazine *old = bin->loaded;
+    if (old == NULL || old->size < size) {
+        struct magazine *m = ebb__mag_create(size);
+        if (m == NULL)
+            return false;
+        if (old != NULL) {
+            unload(bin);
+            m->count = old->count;
+            memcpy(m->slots, old->slots, old->count * sizeof(void *));
+        }
+        tc->room[c] = (uint8_t)room;
+        load(tc, m, c);
+        if (old != NULL)
+            ebb__mag_destroy(old);
+        return true;
+    }
     unload(bin);
-    m->count = old->count;
-    memcpy(m->slots, old->slots, old->count * sizeof(void *));
-    load(bin, m, c);
-    ebb__mag_destroy(old);
+    tc->room[c] = (uint8_t)room;
+    load(tc, old, c);
     return true;
 }
 
@@ -188,28 +204,32 @@ static void *take_direct(unsigned c)
 /* How many blocks this refill takes: doubles from one refill to the next. */
 static unsigned next_fill(struct thread_cache *tc, unsigned c)
 {
-    unsigned fill = tc->fill[c], capacity = capacity_of(c);
-    unsigned next = fill < FILL_DIRECT ? fill + 1 : fill == FILL_DIRECT ? FILL_FIRST : fill * 2;
-    tc->fill[c] = (uint8_t)(next < capacity ? next : fill < FILL_DIRECT ? next : capacity);
-    return fill < FILL_DIRECT ? 1 : tc->fill[c];
+    unsigned fill = tc->fill[c];
+    if (fill < FILL_DIRECT) {
+        tc->fill[c]++;
+        return 1;
+    }
+    if (fill >= tc->room[c])
+        (void)grow_room(tc, c);
+    unsigned next = fill * 2 < tc->room[c] ? fill * 2 : tc->room[c];
+    tc->fill[c] = (uint8_t)(next > fill ? next : fill);
+    return next;
 }
 
 static void *refill(struct thread_cache *tc, unsigned c)
 {
     struct cache_bin *bin = &tc->bins[c];
     unsigned want = next_fill(tc, c);
-    if (want == 1)
+    if (want <= 1)
         return take_direct(c);
     if (bin->loaded == NULL) {
-        struct magazine *m = ebb__mag_create(0);
+        struct magazine *m = ebb__mag_create(mag_size_for(tc->room[c]));
         if (m == NULL)
             return take_direct(c);
-        load(bin, m, c);
+        load(tc, m, c);
     }
-    while (want > (unsigned)(bin->limit - bin->loaded->slots) && enlarge(bin, c))
-        ;
-    unsigned room = (unsigned)(bin->limit - bin->loaded->slots);
-    unsigned got = ebb__heap_take(c, bin->loaded->slots, want < room ? want : room);
+    unsigned slots = (unsigned)(bin->limit - bin->loaded->slots);
+    unsigned got = ebb__heap_take(c, bin->loaded->slots, want < slots ? want : slots);
     if (got == 0)
         return NULL;
     bin->top = bin->loaded->slots + got - 1;
@@ -224,11 +244,11 @@ void *ebb__cache_get_slow(unsigned c)
     struct cache_bin *bin = &tc->bins[c];
     struct magazine *full;
     if (bin->prev != NULL && bin->prev->count != 0) {
-        swap(bin, c);
+        swap(tc, c);
     } else if ((full = ebb__mag_pop(&ebb__depot[c])) != NULL) {
         struct magazine *empty = bin->loaded;
         unload(bin);
-        load(bin, full, c);
+        load(tc, full, c);
         if (empty != NULL && bin->prev == NULL)
             bin->prev = empty;
         else if (empty != NULL)
@@ -259,21 +279,18 @@ void ebb__cache_put_slow(void *p, const char *caller)
         return;
     }
     struct cache_bin *bin = &tc->bins[c];
-    struct magazine *m;
-    if (bin->loaded == NULL) {
-        if ((m = ebb__mag_create(0)) != NULL)
-            load(bin, m, c);
-    } else if (bin->top == bin->limit && !enlarge(bin, c)) {
-        m = bin->prev;
+    bool first = tc->room[c] == 0;
+    if (bin->top == bin->limit && !grow_room(tc, c) && bin->loaded != NULL) {
+        struct magazine *m = bin->prev;
         if (m == NULL)
             m = ebb__mag_create(bin->loaded->size);
         else if (m->count != 0)
             m = trade_in(m, c);
         bin->prev = m;
         if (m != NULL)
-            swap(bin, c);
+            swap(tc, c);
     }
-    if (bin->top == bin->limit) { /* no memory for a magazine */
+    if (first || bin->top == bin->limit) { /* or no memory for a magazine */
         ebb__heap_give(c, &p, 1, caller);
         return;
     }
@@ -292,6 +309,7 @@ void ebb__cache_flush_thread(void)
     for (unsigned c = 1; c < EBB_CACHE_BINS; c++)
         flush_bin(&tc->bins[c], c);
     memset(tc->fill, 0, sizeof(tc->fill));
+    memset(tc->room, 0, sizeof(tc->room));
 }
 
 void ebb__cache_flush_depot(void)

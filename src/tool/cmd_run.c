@@ -114,7 +114,7 @@ static void proven(struct run *run)
     if (options.verbose)
         fprintf(stderr, "ebb run: %s (pid %d) is served by %s, counter %llu\n", run->name,
                 (int)run->child.pid, run->serve.library, (unsigned long long)run->serve.count);
-    ebb__serve_report_split(&run->serve, "ebb run: ", options.verbose);
+    ebb__serve_report_split(&run->serve, stderr, "ebb run: ", options.verbose);
 }
 
 /* Draws the conclusion from a look that cannot have another result later, or that was the last in time. */
@@ -262,8 +262,7 @@ static int report_served(const struct ebb_serve *serve, const char *name)
     else
         printf("%s (pid %d) is served by %s, counter %llu, at rest for %ld ms\n", name, (int)serve->pid,
                serve->library, (unsigned long long)serve->count, options.verify_timeout_ms);
-    fflush(stdout);
-    ebb__serve_report_split(serve, "ebb run: ", options.verbose);
+    ebb__serve_report_split(serve, stdout, "", options.verbose);
     return EBB_EXIT_OK;
 }
 

@@ -181,7 +181,7 @@ static const char *file_name(const char *path)
 }
 
 /* Prints the rows that one object serves, and returns whether there was one. */
-static bool report_object(const char *prefix, const char *name, int object, const bool *rows,
+static bool report_object(FILE *stream, const char *prefix, const char *name, int object, const bool *rows,
                           const int *owners)
 {
     bool any = false;
@@ -190,17 +190,17 @@ static bool report_object(const char *prefix, const char *name, int object, cons
         if (!rows[i] || owners[i] != object)
             continue;
         if (!any)
-            fprintf(stderr, "%s%s serves %s", prefix, name, ebb__alloc_symbols[i].name);
+            fprintf(stream, "%s%s serves %s", prefix, name, ebb__alloc_symbols[i].name);
         else
-            fprintf(stderr, ", %s", ebb__alloc_symbols[i].name);
+            fprintf(stream, ", %s", ebb__alloc_symbols[i].name);
         any = true;
     }
     if (any)
-        fputc('\n', stderr);
+        fputc('\n', stream);
     return any;
 }
 
-void ebb__serve_report_split(const struct ebb_serve *serve, const char *prefix, bool all)
+void ebb__serve_report_split(const struct ebb_serve *serve, FILE *stream, const char *prefix, bool all)
 {
     int owners[EBB_ALLOC_SYMBOLS_MAX];
     struct ebb_image image;
@@ -225,9 +225,9 @@ void ebb__serve_report_split(const struct ebb_serve *serve, const char *prefix, 
                 rows[i] = image.imports[i] && owners[i] == object && (all || strays);
                 is_warning = is_warning || (rows[i] && strays);
             }
-            if (report_object(prefix, file_name(scope.objects[object].name), object, rows, owners) &&
+            if (report_object(stream, prefix, file_name(scope.objects[object].name), object, rows, owners) &&
                 is_warning)
-                fprintf(stderr, "%swarning: blocks of %s and of %s can meet in this program\n", prefix,
+                fprintf(stream, "%swarning: blocks of %s and of %s can meet in this program\n", prefix,
                         file_name(scope.objects[object].name), file_name(serve->library));
         }
     }

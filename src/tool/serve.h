@@ -16,6 +16,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "tool/image.h"
@@ -68,7 +69,7 @@ enum ebb_serve_state ebb__serve_look(struct ebb_serve *serve);
 void ebb__serve_settle(struct ebb_serve *serve);
 
 /* Says by whom the functions are served that the program itself imports, for a process that is served: one
- * line for each library on standard error when `all`, else only where blocks of two allocators can meet. */
-void ebb__serve_report_split(const struct ebb_serve *serve, const char *prefix, bool all);
+ * line for each library to `stream` when `all`, else only where blocks of two allocators can meet. */
+void ebb__serve_report_split(const struct ebb_serve *serve, FILE *stream, const char *prefix, bool all);
 
 #endif
