@@ -30,7 +30,10 @@
 #include "cache/magazine_priv.h"
 
 #define FILL_DIRECT     2u /* refills that take one block and make no magazine */
+#define ROOM_MIN        2u /* that every class gets, whatever the share */
 #define ROOM_STEP_BYTES 2048u
+#define SHARE_MIN_BYTES                                                                                      \
+    EBB_KIB(64) /* with thousands of threads the caches may exceed their budget, but stay useful */
 
 EBB_STATIC_ASSERT(sizeof(struct thread_cache) <= 2560, "EBB_CLASS_CACHE");
 
@@ -48,6 +51,7 @@ EBB_TLS struct thread_cache *ebb__thread_cache = &none;
 
 static struct ebb_lock list_lock = EBB_LOCK_INIT(EBB_RANK_CACHES);
 static struct thread_cache *all_caches;
+static _Atomic uint32_t cache_count;
 static bool caches_off;
 
 static unsigned capacity_of(unsigned c)
@@ -98,6 +102,13 @@ static void swap(struct thread_cache *tc, unsigned c)
     load(tc, m, c);
 }
 
+/* What one thread's classes may hold together now. A thread has two magazines of a class, hence the half. */
+static size_t share_bytes(void)
+{
+    uint32_t threads = atomic_load_explicit(&cache_count, memory_order_relaxed);
+    return ebb__max((size_t)ebb__conf.caches_bytes / 2 / (threads != 0 ? threads : 1), SHARE_MIN_BYTES);
+}
+
 /* Allows the class one step more, in a larger magazine where need be. False when it has all that it may have,
  * or memory for the magazine is refused. */
 static bool grow_room(struct thread_cache *tc, unsigned c)
@@ -108,6 +119,9 @@ static bool grow_room(struct thread_cache *tc, unsigned c)
         return false;
     unsigned room = tc->room[c] + (unsigned)ebb__max(ROOM_STEP_BYTES / ebb__classes[c].bytes, 1);
     room = room < most ? room : most;
+    uint32_t more_bytes = (room - tc->room[c]) * ebb__classes[c].bytes;
+    if (tc->room_bytes + more_bytes > share_bytes() && tc->room[c] >= ROOM_MIN)
+        return false;
     unsigned size = mag_size_for(room);
     struct magazine *old = bin->loaded;
     if (old == NULL || old->size < size) {
@@ -120,6 +134,7 @@ static bool grow_room(struct thread_cache *tc, unsigned c)
             memcpy(m->slots, old->slots, old->count * sizeof(void *));
         }
         tc->room[c] = (uint8_t)room;
+        tc->room_bytes += more_bytes;
         load(tc, m, c);
         if (old != NULL)
             ebb__mag_destroy(old);
@@ -127,6 +142,7 @@ static bool grow_room(struct thread_cache *tc, unsigned c)
     }
     unload(bin);
     tc->room[c] = (uint8_t)room;
+    tc->room_bytes += more_bytes;
     load(tc, old, c);
     return true;
 }
@@ -166,6 +182,7 @@ static void thread_exit(void *arg)
         tc->prev_cache->next = tc->next;
     else
         all_caches = tc->next;
+    atomic_fetch_sub_explicit(&cache_count, 1, memory_order_relaxed);
     ebb__lock_release(&list_lock);
     ebb__heap_give(EBB_CLASS_CACHE, &block, 1, "cache");
 }
@@ -186,6 +203,7 @@ static struct thread_cache *my_cache(void)
     if (all_caches != NULL)
         all_caches->prev_cache = tc;
     all_caches = tc;
+    atomic_fetch_add_explicit(&cache_count, 1, memory_order_relaxed);
     ebb__lock_release(&list_lock);
     ebb__thread_cache = tc; /* before arming: that may allocate */
     ebb__os_thread_exit_arm(thread_exit, tc);
@@ -310,6 +328,7 @@ void ebb__cache_flush_thread(void)
         flush_bin(&tc->bins[c], c);
     memset(tc->fill, 0, sizeof(tc->fill));
     memset(tc->room, 0, sizeof(tc->room));
+    tc->room_bytes = 0;
 }
 
 void ebb__cache_flush_depot(void)
@@ -362,6 +381,7 @@ void ebb__cache_after_fork(void)
     struct thread_cache *tc = ebb__thread_cache;
     ebb__lock_reset(&list_lock);
     all_caches = NULL;
+    atomic_store(&cache_count, is_real(tc));
     if (is_real(tc)) {
         tc->next = tc->prev_cache = NULL;
         all_caches = tc;

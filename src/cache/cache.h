@@ -31,6 +31,7 @@ struct cache_bin {
 struct thread_cache {
     struct cache_bin bins[EBB_CACHE_BINS];  /* [0] is for no class */
     struct thread_cache *next, *prev_cache; /* list of all caches; guarded by its lock */
+    uint32_t room_bytes;                    /* what one magazine of each class may hold, summed */
     uint8_t fill[EBB_CACHE_BINS];           /* how many blocks the last refill took */
     uint8_t room[EBB_CACHE_BINS];           /* how many blocks a magazine may hold now; grows with use */
 };
