@@ -30,7 +30,6 @@
 #include "cache/magazine_priv.h"
 
 #define FILL_DIRECT     2u /* refills that take one block and make no magazine */
-#define ROOM_MIN        2u /* that every class gets, whatever the share */
 #define ROOM_STEP_BYTES 2048u
 #define SHARE_MIN_BYTES                                                                                      \
     EBB_KIB(64) /* with thousands of threads the caches may exceed their budget, but stay useful */
@@ -120,8 +119,8 @@ static bool grow_room(struct thread_cache *tc, unsigned c)
     unsigned room = tc->room[c] + (unsigned)ebb__max(ROOM_STEP_BYTES / ebb__classes[c].bytes, 1);
     room = room < most ? room : most;
     uint32_t more_bytes = (room - tc->room[c]) * ebb__classes[c].bytes;
-    if (tc->room_bytes + more_bytes > share_bytes() && tc->room[c] >= ROOM_MIN)
-        return false;
+    if (tc->room_bytes + more_bytes > share_bytes() && room * ebb__classes[c].bytes > ROOM_STEP_BYTES)
+        return false; /* the first step is everybody's */
     unsigned size = mag_size_for(room);
     struct magazine *old = bin->loaded;
     if (old == NULL || old->size < size) {

@@ -78,7 +78,7 @@ static void become_program(const struct ebb_launch *launch, const struct ebb_chi
     sigaction(SIGCHLD, &child->old_chld, NULL);
     sigprocmask(SIG_SETMASK, &child->old_mask, NULL);
     execv(launch->path, launch->argv);
-    if (errno == ENOEXEC) {
+    if (errno == ENOEXEC && !launch->is_binary) {
         /* A script without a first line that names its interpreter: the shell's, as execvp() does it. */
         size_t count = 0;
         char **argv;

@@ -24,6 +24,7 @@ struct ebb_launch {
     const char *path;           /* the file to execute */
     char **argv;                /* its arguments, argv[0] as the user wrote it; ends with NULL */
     const char *library;        /* put in front of LD_PRELOAD; NULL: LD_PRELOAD stays as it is */
+    bool is_binary;             /* not to be given to the shell when the kernel does not know its format */
     const char *malloc_options; /* EBB_MALLOC; NULL: stays as it is */
 };
 

@@ -210,6 +210,7 @@ static int run_program(char **argv)
     if (access(path, X_OK) == 0 && !decide_before(&run, path, &preload))
         return EBB_EXIT_FAILED;
     launch.path = path;
+    launch.is_binary = run.image.is_elf && !run.image.by_script;
     launch.library = preload ? run.library.path : NULL;
     err = ebb__child_start(&launch, &run.child);
     if (err != 0)
