@@ -80,7 +80,9 @@ static void *take_in_group(uint32_t g, size_t units, unsigned align, bool *ret_c
     size_t unit = (size_t)first * EBB_EXTENT_UNITS;
     take_range(base, EBB_KIND_LARGE, unit, unit + units);
     ret_need->commit = NULL;
-    return (void *)(base + first * EBB_EXTENT_BYTES);
+    void *start = (void *)(base + first * EBB_EXTENT_BYTES);
+    ebb__span_birth(start, units);
+    return start;
 }
 
 /* One pass over the groups for a chain of up to 63 extents. NULL with need->commit set: move the frontier and
@@ -183,15 +185,25 @@ static uint32_t find_groups(uint32_t count, unsigned first)
     return s->group_count;
 }
 
-static void *take_long(size_t k, unsigned align, bool *ret_clean, struct need *ret_need)
+/* Where a chain of k extents begins in its first group, 1..63, and how many groups it reaches into. */
+static unsigned place_long(size_t k, unsigned align, uint32_t *ret_count)
+{
+    uint32_t count = (uint32_t)ebb__div_up(k + 1, EBB_GROUP_EXTENTS);
+    size_t first = ebb__align_down((size_t)count * EBB_GROUP_EXTENTS - k, align);
+    if (first == 0) /* alignment would put the block on the metadata: one group more, in front */
+        count++;
+    if (first == 0 || first >= EBB_GROUP_EXTENTS) /* the rest is slack at the end of the last group */
+        first = EBB_GROUP_EXTENTS - align;
+    *ret_count = count;
+    return (unsigned)first;
+}
+
+static void *take_long(size_t units, unsigned align, bool *ret_clean, struct need *ret_need)
 {
     struct space *s = &ebb__space;
-    uint32_t count = (uint32_t)ebb__div_up(k + 1, EBB_GROUP_EXTENTS);
-    unsigned first = (unsigned)((size_t)count * EBB_GROUP_EXTENTS - k) & ~(align - 1);
-    if (first == 0) { /* alignment would put the block on the metadata */
-        count++;
-        first = EBB_GROUP_EXTENTS - align;
-    }
+    size_t k = ebb__div_up(units, EBB_EXTENT_UNITS);
+    uint32_t count;
+    unsigned first = place_long(k, align, &count);
     ret_need->commit = NULL;
     uint32_t g = find_groups(count, first);
     if (g == s->group_count)
@@ -206,22 +218,27 @@ static void *take_long(size_t k, unsigned align, bool *ret_clean, struct need *r
         ebb__space_activate(g);
     const struct group *group = (const struct group *)(base + EBB_META_GROUP_AT);
     *ret_clean = (group->dirty_extents & ebb__mask(first, EBB_GROUP_EXTENTS - first)) == 0;
-    take_range(base, EBB_KIND_LARGE, (size_t)first * EBB_EXTENT_UNITS, EBB_GROUP_UNITS);
+    size_t unit = (size_t)first * EBB_EXTENT_UNITS;
+    take_range(base, EBB_KIND_LARGE, unit, ebb__min(unit + units, EBB_GROUP_UNITS));
     for (uint32_t i = 1; i < count; i++)
         *ret_clean &= swallow(g + i);
     ret_need->commit = NULL;
-    return (void *)(base + first * EBB_EXTENT_BYTES);
+    void *start = (void *)(base + first * EBB_EXTENT_BYTES);
+    ebb__span_birth(start, units);
+    return start;
 }
 
 void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean)
 {
     size_t k = ebb__div_up(units, EBB_EXTENT_UNITS);
-    bool is_long = k + (align_extents > 1 ? align_extents : 0) > DATA_EXTENTS;
+    bool is_long = k + align_extents - 1 > DATA_EXTENTS;
     EBB_ASSERT(units > EBB_EXTENT_UNITS && align_extents <= EBB_GROUP_EXTENTS / 2);
+    if (k >= (size_t)EBB_GROUPS_MAX * EBB_GROUP_EXTENTS)
+        return NULL; /* more than all address space that the tables can describe */
     for (;;) {
         struct need need;
         ebb__lock_take(&ebb__space_lock);
-        void *p = is_long ? take_long(k, align_extents, ret_clean, &need)
+        void *p = is_long ? take_long(units, align_extents, ret_clean, &need)
                           : take_short(units, align_extents, ret_clean, &need);
         uint32_t seen = ebb__space.reservation_count;
         ebb__lock_release(&ebb__space_lock);
@@ -241,29 +258,37 @@ bool ebb__chain_crosses(const void *start, size_t units)
     return ebb__unit_number(start) + units > EBB_GROUP_UNITS;
 }
 
-void ebb__chain_give(void *start, size_t units, bool clean)
+size_t ebb__chain_extent_units(const void *start, size_t units)
+{
+    size_t unit = ebb__unit_number(start);
+    return unit + units > EBB_GROUP_UNITS ? ebb__align_up(unit + units, EBB_GROUP_UNITS) - unit : units;
+}
+
+void ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_to)
 {
     struct space *s = &ebb__space;
     uintptr_t base = ebb__group_base(start);
-    size_t unit = ebb__unit_number(start);
-    if (!ebb__chain_crosses(start, units)) {
-        ebb__lock_take(&ebb__space_lock);
-        give_range(base, unit, unit + units, clean);
-        ebb__lock_release(&ebb__space_lock);
-        return;
-    }
+    size_t unit = ebb__unit_number(start), all = ebb__chain_extent_units(start, units);
+    uint32_t inner = (uint32_t)ebb__div_up(unit + units, EBB_GROUP_UNITS) - 1;
+    bool clean = clean_from == 0 && clean_to == all;
     /* Virgin means zero: what the kernel would not take back (locked memory) is zeroed by hand, before others
      * see it. */
-    uint32_t inner = (uint32_t)ebb__div_up(unit + units, EBB_GROUP_UNITS) - 1;
-    if (!clean)
+    if (inner != 0 && !clean)
         memset((void *)(base + EBB_GROUP_BYTES), 0, inner * EBB_GROUP_BYTES);
     ebb__lock_take(&ebb__space_lock);
-    uint32_t g = ((const struct group *)(base + EBB_META_GROUP_AT))->index;
-    for (uint32_t i = 1; i <= inner; i++) {
-        s->state[g + i] = EBB_GROUP_VIRGIN;
-        s->backed_units -= EBB_GROUP_UNITS;
+    atomic_store_explicit(ebb__map_entry(start), EBB_CODE_NONE, memory_order_relaxed);
+    if (inner != 0) {
+        uint32_t g = ((const struct group *)(base + EBB_META_GROUP_AT))->index;
+        for (uint32_t i = 1; i <= inner; i++) {
+            s->state[g + i] = EBB_GROUP_VIRGIN;
+            s->backed_units -= EBB_GROUP_UNITS;
+        }
+        give_range(base, unit, EBB_GROUP_UNITS, clean);
+    } else {
+        give_range(base, unit, unit + clean_from, false);
+        give_range(base, unit + clean_from, unit + clean_to, true);
+        give_range(base, unit + clean_to, unit + units, false);
     }
-    give_range(base, unit, EBB_GROUP_UNITS, clean);
     ebb__lock_release(&ebb__space_lock);
 }
 

@@ -289,7 +289,10 @@ static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_
     EBB_ASSERT(start + n <= EBB_EXTENT_UNITS);
     use_units(e, start, n, ret_backed);
     ebb__extent_index(base, number);
-    return (void *)(base + number * EBB_EXTENT_BYTES + start * EBB_UNIT_BYTES);
+    void *run = (void *)(base + number * EBB_EXTENT_BYTES + start * EBB_UNIT_BYTES);
+    if (kind != EBB_KIND_SLAB)
+        ebb__span_birth(run, n);
+    return run;
 }
 
 void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed)
@@ -350,10 +353,11 @@ void ebb__extent_give_locked(uintptr_t base, unsigned number, unsigned first, un
         ebb__extent_index(base, number);
 }
 
-void ebb__extent_give(void *start, unsigned n, bool clean)
+void ebb__extent_give(void *start, unsigned n)
 {
     ebb__lock_take(&ebb__space_lock);
+    atomic_store_explicit(ebb__map_entry(start), EBB_CODE_NONE, memory_order_relaxed);
     ebb__extent_give_locked(ebb__group_base(start), ebb__extent_number(start),
-                            ebb__unit_number(start) % EBB_EXTENT_UNITS, n, clean);
+                            ebb__unit_number(start) % EBB_EXTENT_UNITS, n, false);
     ebb__lock_release(&ebb__space_lock);
 }

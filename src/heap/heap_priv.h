@@ -51,6 +51,7 @@ enum ebb_kind {
     EBB_KIND_SLAB,
     EBB_KIND_MID,
     EBB_KIND_LARGE,
+    EBB_KIND_CLAIMED, /* wholly free, but under advice: nobody may take from it */
     EBB_KIND_COUNT
 };
 #define EBB_INDEXED_KINDS 3u /* SLAB, MID, LARGE: kind - 1 */
@@ -192,6 +193,7 @@ struct space {
     uint64_t dirty_groups[EBB_GROUPS_MAX / 64]; /* groups with a free extent that has dirty units */
 };
 extern struct space ebb__space;
+extern _Atomic uint32_t ebb__limbo; /* operations between two locks */
 extern struct ebb_lock ebb__space_lock; /* EBB_RANK_SPACE */
 extern struct ebb_lock ebb__grow_lock;  /* EBB_RANK_GROW */
 
@@ -228,8 +230,11 @@ EBB_INLINE struct reservation *ebb__space_reservation_of_group(uint32_t g)
  * the others are zero. NULL when the kernel refuses memory. Takes the space lock. */
 void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed);
 
-/* Gives n units back, all in one extent. `clean`: they were purged just now. Takes the space lock. */
-void ebb__extent_give(void *start, unsigned n, bool clean);
+/* Gives n units back, all in one extent, and clears the map entry of the first. Takes the space lock. */
+void ebb__extent_give(void *start, unsigned n);
+
+/* Writes what makes units a living span. Space lock held. */
+void ebb__span_birth(void *start, size_t units);
 
 /* With the space lock held: gives units of one extent; asks whether exactly these units are free for this
  * kind; takes them, after it was asked. */
@@ -253,8 +258,12 @@ unsigned ebb__run_class(unsigned run); /* largest class whose runs are all <= ru
  * zero. NULL when the kernel refuses memory. Takes the space lock. */
 void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean);
 
-/* Gives a chain back. `clean`: it was purged just now. Takes the space lock. */
-void ebb__chain_give(void *start, size_t units, bool clean);
+/* The units of the run that a chain has in all: a long one reaches to the end of its last group. */
+size_t ebb__chain_extent_units(const void *start, size_t units);
+
+/* Gives any run of units back and clears the map entry of the first. Units [clean_from, clean_to) of it were purged just
+ * now. Takes the space lock. */
+void ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_to);
 
 /* Changes the length of any run of units in place, within its group. false: as before. Takes the space lock.
  */

@@ -180,12 +180,13 @@ static void rebuild(void)
 
 void ebb__heap_after_fork(void)
 {
-    bool torn = ebb__lock_is_held(&ebb__space_lock);
+    bool torn = ebb__lock_is_held(&ebb__space_lock) || atomic_load(&ebb__limbo) != 0;
     for (unsigned c = 1; c < EBB_CLASS_COUNT; c++)
         torn |= ebb__lock_is_held(&ebb__bins[c].lock);
     ebb__lock_reset(&ebb__space_lock);
     ebb__lock_reset(&ebb__grow_lock);
     ebb__lock_reset(&ebb__lane_lock);
+    atomic_store(&ebb__limbo, 0);
     if (torn)
         rebuild();
 }

@@ -120,13 +120,14 @@ static void *make_slab(unsigned c)
     return start;
 }
 
-/* Gives a slab's units back. It is in no list, and all its blocks are free. No lock held. */
+/* Gives a slab's units back. It is in no list, counted in limbo, and all its blocks are free. No lock held. */
 static void free_slab(char *start, unsigned units)
 {
     for (unsigned u = 0; u < units; u++)
         atomic_store_explicit(ebb__map_entry(start + u * EBB_UNIT_BYTES), EBB_CODE_NONE,
                               memory_order_relaxed);
-    ebb__extent_give(start, units, false);
+    ebb__extent_give(start, units);
+    atomic_fetch_sub_explicit(&ebb__limbo, 1, memory_order_release);
     EBB_COUNT(slabs_freed, 1);
 }
 
@@ -195,8 +196,10 @@ unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
     bool made_one = false;
     while (got == 0 || (got < want && !made_one)) {
         ebb__lock_release(&bin->lock);
+        atomic_fetch_add_explicit(&ebb__limbo, 1, memory_order_acquire);
         void *start = make_slab(c);
         ebb__lock_take(&bin->lock);
+        atomic_fetch_sub_explicit(&ebb__limbo, 1, memory_order_release);
         if (start == NULL)
             break;
         struct slab *s = ebb__desc_of(start);
@@ -256,6 +259,7 @@ void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char 
                     ebb__slab_link(bin, s, id_of(start));
                 } else {
                     bin->slab_count--;
+                    atomic_fetch_add_explicit(&ebb__limbo, 1, memory_order_acquire);
                     emptied = start;
                 }
             } else if (s->list != ebb__slab_list_for(s->nfree, per_slab)) {

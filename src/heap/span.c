@@ -7,8 +7,8 @@
  * nothing. Blocks of 32 MiB and more go back to the kernel when they are freed, before their units are; what
  * is smaller stays backed for the next span, which then needs no page fault.
  *
- * Growth: realloc asks for an eighth more than it must, so a vector that grows by a constant is copied a logarithmic
- * number of times. What is not touched costs address space only.
+ * Growth: realloc asks for an eighth more than it must, so a vector that grows by a constant is copied a
+ * logarithmic number of times. What is not touched costs address space only.
  *
  * Zeroed spans: units that were never used or were purged are zero already; only the others are cleared.
  *
@@ -33,12 +33,10 @@ static void zero_backed(char *start, unsigned units, const uint64_t *backed)
     }
 }
 
-static void *bring_to_life(void *start, size_t units)
+void ebb__span_birth(void *start, size_t units)
 {
     span_at(start)->units = (uint32_t)units;
     atomic_store_explicit(ebb__map_entry(start), EBB_CODE_SPAN, memory_order_release);
-    EBB_COUNT(span_allocs, 1);
-    return start;
 }
 
 void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
@@ -59,26 +57,33 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
             return NULL;
         if (zeroed)
             zero_backed(start, (unsigned)units, backed);
-        return bring_to_life(start, units);
+        EBB_COUNT(span_allocs, 1);
+        return start;
     }
     bool clean;
     unsigned align_extents = (unsigned)ebb__max(align_units / EBB_EXTENT_UNITS, 1);
-    char *start = ebb__chain_take(ebb__max(units, EBB_EXTENT_UNITS + 1), align_extents, &clean);
+    units = ebb__max(units, EBB_EXTENT_UNITS + 1);
+    char *start = ebb__chain_take(units, align_extents, &clean);
     if (start == NULL)
         return NULL;
     if (zeroed && !clean)
         memset(start, 0, units * EBB_UNIT_BYTES);
-    return bring_to_life(start, ebb__max(units, EBB_EXTENT_UNITS + 1));
+    EBB_COUNT(span_allocs, 1);
+    return start;
 }
 
-/* Purges whole OS pages of a block that its holder is about to give back. */
-static bool purge(void *start, size_t bytes)
+/* Purges the whole OS pages of a block that its holder is about to give back, and gives it back. What shares
+ * an OS page with a neighbour stays backed. */
+static void return_and_give(void *block, size_t units)
 {
-    EBB_ASSERT((uintptr_t)start % ebb__os_page_bytes() == 0 && bytes % ebb__os_page_bytes() == 0);
-    bool done = ebb__os_purge(start, bytes) == 0;
+    size_t page = ebb__os_page_bytes(), all = ebb__chain_extent_units(block, units);
+    uintptr_t from = ebb__align_up((uintptr_t)block, page);
+    uintptr_t to = ebb__align_down((uintptr_t)block + all * EBB_UNIT_BYTES, page);
+    bool done = ebb__os_purge((void *)from, to - from) == 0;
     EBB_COUNT(purge_calls, 1);
-    EBB_COUNT(purged_bytes, done ? bytes : 0);
-    return done;
+    EBB_COUNT(purged_bytes, done ? to - from : 0);
+    ebb__chain_give(block, units, done ? (from - (uintptr_t)block) / EBB_UNIT_BYTES : 0,
+                    done ? (to - (uintptr_t)block) / EBB_UNIT_BYTES : 0);
 }
 
 void ebb__heap_large_free(void *block)
@@ -89,25 +94,13 @@ void ebb__heap_large_free(void *block)
     }
     size_t units = span_at(block)->units;
     EBB_COUNT(span_frees, 1);
-    if (units * EBB_UNIT_BYTES >= EBB_RETURN_MIN_BYTES) {
-        /* A chain begins at an extent; a tail shorter than an OS page stays dirty with the page it shares. */
-        size_t whole = ebb__align_down(units * EBB_UNIT_BYTES, ebb__os_page_bytes()) / EBB_UNIT_BYTES;
-        bool clean = purge(block, whole * EBB_UNIT_BYTES);
-        if (clean && whole != units) {
-            memset((char *)block + whole * EBB_UNIT_BYTES, 0, (units - whole) * EBB_UNIT_BYTES);
-            if (!ebb__chain_crosses(block, units) && ebb__chain_resize(block, units, whole))
-                units = whole; /* the tail went back as dirty */
-        }
-        atomic_store_explicit(ebb__map_entry(block), EBB_CODE_NONE, memory_order_relaxed);
-        ebb__chain_give(block, units, clean);
-        return;
-    }
-    atomic_store_explicit(ebb__map_entry(block), EBB_CODE_NONE, memory_order_relaxed);
     /* A short span that grew in place may reach into the next extent. */
-    if (ebb__unit_number(block) % EBB_EXTENT_UNITS + units <= EBB_EXTENT_UNITS)
-        ebb__extent_give(block, (unsigned)units, false);
+    if (units * EBB_UNIT_BYTES >= EBB_RETURN_MIN_BYTES)
+        return_and_give(block, units);
+    else if (ebb__unit_number(block) % EBB_EXTENT_UNITS + units <= EBB_EXTENT_UNITS)
+        ebb__extent_give(block, (unsigned)units);
     else
-        ebb__chain_give(block, units, false);
+        ebb__chain_give(block, units, 0, 0);
 }
 
 void *ebb__heap_large_resize(void *block, size_t bytes)
@@ -116,14 +109,15 @@ void *ebb__heap_large_resize(void *block, size_t bytes)
         return ebb__lane_resize(block, bytes);
     size_t units = span_at(block)->units;
     size_t wanted = ebb__div_up(bytes, EBB_UNIT_BYTES);
-    /* Up to a quarter of the block may stay unused: growth by realloc leaves room for the next growth (see below), and
-     * giving back a small tail costs more than it is worth. */
+    /* Up to a quarter of the block may stay unused: growth by realloc leaves room for the next growth (see
+     * below), and giving back a small tail costs more than it is worth. */
     if (wanted <= units && wanted >= units - units / 4)
         return block;
     /* Where the new length is served by another kind of extent, moving is better than mixing lifetimes. */
     if (wanted < units && wanted <= EBB_MID_MAX_UNITS && units > EBB_MID_MAX_UNITS)
         return NULL;
-    /* A block that grows once grows again: an eighth more in place, if it is free, else just what is asked for. */
+    /* A block that grows once grows again: an eighth more in place, if it is free, else just what is asked
+     * for. */
     size_t ample = wanted > units ? wanted + wanted / 8 : wanted;
     if (!ebb__chain_resize(block, units, ample) && !ebb__chain_resize(block, units, wanted))
         return NULL;

@@ -221,6 +221,7 @@ static bool should_follow_stop(int stop_signal)
 
 static void stop_like(int stop_signal)
 {
+    const struct timespec at_once = {0};
     sigset_t one;
     sigset_t before;
 
@@ -228,6 +229,10 @@ static void stop_like(int stop_signal)
         return;
     sigemptyset(&one);
     sigaddset(&one, stop_signal);
+    /* The terminal sent us the same signal as the program. Left pending, it would stop us before our own
+     * does, and ours once more after we have been continued. */
+    if (stop_signal != SIGSTOP)
+        sigtimedwait(&one, NULL, &at_once);
     sigprocmask(SIG_UNBLOCK, &one, &before);
     raise(stop_signal);
     sigprocmask(SIG_SETMASK, &before, NULL);
