@@ -296,7 +296,6 @@ void ebb__cache_put_slow(void *p, const char *caller)
         return;
     }
     struct cache_bin *bin = &tc->bins[c];
-    bool first = tc->room[c] == 0;
     if (bin->top == bin->limit && !grow_room(tc, c) && bin->loaded != NULL) {
         struct magazine *m = bin->prev;
         if (m == NULL)
@@ -307,7 +306,7 @@ void ebb__cache_put_slow(void *p, const char *caller)
         if (m != NULL)
             swap(tc, c);
     }
-    if (first || bin->top == bin->limit) { /* or no memory for a magazine */
+    if (bin->top == bin->limit) { /* no share left, or no memory for a magazine */
         ebb__heap_give(c, &p, 1, caller);
         return;
     }

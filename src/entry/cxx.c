@@ -6,15 +6,37 @@
  * library cannot throw, but libstdc++ has a function that does; it is bound weakly, so a C program does not
  * need libstdc++. Compiled with -fexceptions so that the throw can pass.
  */
+#include <dlfcn.h>
+
 #include "entry/entry.h"
 
 typedef void (*new_handler)(void);
 __attribute__((weak)) new_handler _ZSt15get_new_handlerv(void);      /* std::get_new_handler() */
 __attribute__((weak, noreturn)) void _ZSt17__throw_bad_allocv(void); /* std::__throw_bad_alloc() */
 
+/* A nothrow new must return NULL when the new_handler throws, and C cannot catch. libstdc++'s own nothrow
+ * operator, the next one after ours, calls operator new (ours again) inside a try block. Without it a throw
+ * ends the program. */
+static bool new_nothrow_elsewhere(size_t bytes, size_t align, void **ret_block)
+{
+    void *(*plain)(size_t, const void *);
+    void *(*aligned)(size_t, size_t, const void *);
+    *(void **)&plain = align == 0 ? dlsym(RTLD_NEXT, "_ZnwmRKSt9nothrow_t") : NULL;
+    *(void **)&aligned = align != 0 ? dlsym(RTLD_NEXT, "_ZnwmSt11align_val_tRKSt9nothrow_t") : NULL;
+    if (plain != NULL)
+        *ret_block = plain(bytes, NULL);
+    else if (aligned != NULL)
+        *ret_block = aligned(bytes, align, NULL);
+    return plain != NULL || aligned != NULL;
+}
+
 /* operator new's loop after a failure. With `align` 0 the default alignment. */
 EBB_COLD static void *new_failed(size_t bytes, size_t align, bool nothrow)
 {
+    void *caught;
+    if (nothrow && _ZSt15get_new_handlerv != NULL && _ZSt15get_new_handlerv() != NULL &&
+        new_nothrow_elsewhere(bytes, align, &caught))
+        return caught;
     for (;;) {
         new_handler handler = _ZSt15get_new_handlerv != NULL ? _ZSt15get_new_handlerv() : NULL;
         if (handler == NULL) {

@@ -88,6 +88,6 @@ int ebb__heap_check(void);
 void ebb__heap_after_fork(void);
 
 /* Rises with every block that leaves a slab or span (exported; see <ebb/malloc.h>). */
-extern uint64_t ebb_alloc_counter;
+EBB_EXPORT extern uint64_t ebb_alloc_counter;
 
 #endif
