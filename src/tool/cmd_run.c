@@ -244,6 +244,7 @@ static const struct ebb_image_library OUR_KIND = {
 #endif
 };
 
+/* A process chooses its name freely: control characters in it must not reach the terminal. */
 static void process_name(pid_t pid, char *ret_name, size_t name_bytes)
 {
     struct ebb_status status;
@@ -252,6 +253,9 @@ static void process_name(pid_t pid, char *ret_name, size_t name_bytes)
         snprintf(ret_name, name_bytes, "%s", status.name);
     else
         snprintf(ret_name, name_bytes, "process");
+    for (char *at = ret_name; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?';
 }
 
 static int report_served(const struct ebb_serve *serve, const char *name)
