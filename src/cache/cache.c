@@ -2,16 +2,19 @@
  *
  * Thread caches: what happens on a miss.
  *
- * What. For each class a thread has up to two magazines, after Bonwick and Adams (2001): the loaded one
- * serves, the previous one is full or empty and keeps a thread that allocates and frees at a boundary from
- * moving blocks each time. On a miss get: swap with a full previous; else take a full magazine from the
- * depot; else refill the loaded one from slabs put: swap with an empty previous; else leave the full previous
- * in the depot (or, when that is full, in the slabs) A consumer's full magazines so reach a producer by one
- * exchange for up to 125 blocks.
+ * What. For each class a thread has up to two magazines, after Bonwick and Adams (2001): the loaded one serves,
+ * the previous one is full or empty and keeps a thread that allocates and frees at a boundary from moving blocks
+ * each time. On a miss
+ *   get: swap with a full previous; else take a full magazine from the depot; else refill from slabs
+ *   put: swap with an empty previous; else leave the full previous in the depot or, when that has enough, in the
+ *        slabs
+ * A consumer's full magazines so reach a producer by one exchange for up to 125 blocks.
  *
- * Sizes adapt. A thread's first two blocks of a class come straight from the slab; then refills double from 4
- * to what the magazine holds, and magazines grow from 13 to 125 slots while they overflow, up to
- * `cache_bytes` of blocks. A thread that uses a class once keeps nothing of it.
+ * Sizes adapt. A thread's first two blocks of a class come straight from the slab. A magazine may first hold
+ * 2 KiB of blocks, and 2 KiB more each time it overflows or a refill was used up, to 125 blocks or
+ * `cache_bytes`. Refills double up to that. What all classes of a thread may hold together is its share of
+ * `caches_bytes`, an equal part for each thread that has a cache; a thread whose share is used up exchanges with
+ * the depot more often instead.
  *
  * Life. The cache is made at the first miss and armed to be emptied at the thread's end. After that the TLS
  * pointer leads to `gone`: later calls (destructors of other libraries) take the direct way through the
@@ -21,7 +24,7 @@
  *   C1  loaded->slots <= top <= limit <= slots + capacity
  *   C2  the slots below top hold living blocks of the bin's class, each once
  *   C3  prev, when there, is full or empty
- *   C4  the depot's depths count down to 1
+ *   C4  the weight of a magazine in the depot is its blocks and the weight below
  *
  * Locking: rank CACHES for the list of caches; the bins' locks inside heap. Failure: without memory for a
  * magazine the thread goes the direct way. Fork: the child forgets the other threads' caches; their blocks
@@ -59,10 +62,9 @@ static unsigned capacity_of(unsigned c)
     return (unsigned)ebb__min(ebb__max(n, 2), ebb__mag_slots(EBB_MAG_SIZES - 1));
 }
 
-static uint32_t depot_limit(unsigned c)
+static uint32_t depot_limit(unsigned c) /* in blocks */
 {
-    size_t full_bytes = (size_t)capacity_of(c) * ebb__classes[c].bytes;
-    return (uint32_t)((size_t)ebb__conf.depot_bytes / full_bytes);
+    return (uint32_t)((size_t)ebb__conf.depot_bytes / ebb__classes[c].bytes);
 }
 
 static unsigned mag_size_for(unsigned slots)
@@ -79,8 +81,8 @@ static void load(struct thread_cache *tc, struct magazine *m, unsigned c)
 {
     struct cache_bin *bin = &tc->bins[c];
     unsigned slots = ebb__mag_slots(m->size), room = tc->room[c];
-    bin->loaded = m;
-    bin->top = m->slots + m->count;
+    __atomic_store_n(&bin->loaded, m, __ATOMIC_RELAXED);
+    __atomic_store_n(&bin->top, m->slots + m->count, __ATOMIC_RELAXED);
     bin->limit = m->slots + (slots < room ? slots : room);
     if (bin->top > bin->limit) /* filled by a thread with more room */
         bin->limit = bin->top;
@@ -88,8 +90,10 @@ static void load(struct thread_cache *tc, struct magazine *m, unsigned c)
 
 static void unload(struct cache_bin *bin)
 {
-    if (bin->loaded != NULL)
-        bin->loaded->count = (uint16_t)(bin->top - bin->loaded->slots);
+    if (bin->loaded == NULL)
+        return;
+    bin->loaded->limit = (uint8_t)(bin->limit - bin->loaded->slots);
+    __atomic_store_n(&bin->loaded->count, (uint16_t)(bin->top - bin->loaded->slots), __ATOMIC_RELAXED);
 }
 
 static void swap(struct thread_cache *tc, unsigned c)
@@ -97,7 +101,7 @@ static void swap(struct thread_cache *tc, unsigned c)
     struct cache_bin *bin = &tc->bins[c];
     struct magazine *m = bin->prev;
     unload(bin);
-    bin->prev = bin->loaded;
+    __atomic_store_n(&bin->prev, bin->loaded, __ATOMIC_RELAXED);
     load(tc, m, c);
 }
 
@@ -152,8 +156,10 @@ static void flush_bin(struct cache_bin *bin, unsigned c)
 {
     unload(bin);
     struct magazine *mags[2] = {bin->loaded, bin->prev};
-    bin->loaded = bin->prev = NULL;
-    bin->top = bin->limit = &nothing[1];
+    __atomic_store_n(&bin->loaded, NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&bin->prev, NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&bin->top, &nothing[1], __ATOMIC_RELAXED);
+    bin->limit = &nothing[1];
     for (unsigned i = 0; i < 2; i++)
         if (mags[i] != NULL) {
             ebb__heap_give(c, mags[i]->slots, mags[i]->count, "free");
@@ -191,9 +197,11 @@ static struct thread_cache *my_cache(void)
 {
     struct thread_cache *tc = ebb__thread_cache;
     void *block;
+    if (EBB_UNLIKELY(caches_off)) /* also when this thread made its cache before the options were read */
+        return NULL;
     if (EBB_LIKELY(is_real(tc)))
         return tc;
-    if (tc == &gone || caches_off || ebb__heap_take(EBB_CLASS_CACHE, &block, 1) == 0)
+    if (tc == &gone || ebb__heap_take(EBB_CLASS_CACHE, &block, 1) == 0)
         return NULL;
     tc = block;
     memcpy(tc, &none, sizeof(*tc));
@@ -249,7 +257,7 @@ static void *refill(struct thread_cache *tc, unsigned c)
     unsigned got = ebb__heap_take(c, bin->loaded->slots, want < slots ? want : slots);
     if (got == 0)
         return NULL;
-    bin->top = bin->loaded->slots + got - 1;
+    __atomic_store_n(&bin->top, bin->loaded->slots + got - 1, __ATOMIC_RELAXED);
     return *bin->top;
 }
 
@@ -267,7 +275,7 @@ void *ebb__cache_get_slow(unsigned c)
         unload(bin);
         load(tc, full, c);
         if (empty != NULL && bin->prev == NULL)
-            bin->prev = empty;
+            __atomic_store_n(&bin->prev, empty, __ATOMIC_RELAXED);
         else if (empty != NULL)
             ebb__mag_destroy(empty);
     } else {
@@ -302,7 +310,7 @@ void ebb__cache_put_slow(void *p, const char *caller)
             m = ebb__mag_create(bin->loaded->size);
         else if (m->count != 0)
             m = trade_in(m, c);
-        bin->prev = m;
+        __atomic_store_n(&bin->prev, m, __ATOMIC_RELAXED);
         if (m != NULL)
             swap(tc, c);
     }
@@ -312,7 +320,8 @@ void ebb__cache_put_slow(void *p, const char *caller)
     }
     if (bin->top[-1] == p)
         ebb__die("%s: double free of block %p (%u bytes)", caller, p, ebb__classes[c].bytes);
-    *bin->top++ = p;
+    *bin->top = p;
+    __atomic_store_n(&bin->top, bin->top + 1, __ATOMIC_RELAXED);
 }
 
 /* ---- the whole ---- */
@@ -346,10 +355,16 @@ void ebb__cache_configure(void)
         ebb__cache_flush_thread();
 }
 
+/* Blocks in the magazines of a bin that its thread may be changing: torn reads are noticed and count as nothing. */
 static unsigned bin_blocks(const struct cache_bin *bin)
 {
-    unsigned n = bin->loaded != NULL ? (unsigned)(bin->top - bin->loaded->slots) : 0;
-    return n + (bin->prev != NULL ? bin->prev->count : 0);
+    const struct magazine *loaded = __atomic_load_n(&bin->loaded, __ATOMIC_RELAXED);
+    const struct magazine *prev = __atomic_load_n(&bin->prev, __ATOMIC_RELAXED);
+    void *const *top = __atomic_load_n(&bin->top, __ATOMIC_RELAXED);
+    size_t most = ebb__mag_slots(EBB_MAG_SIZES - 1);
+    size_t n = loaded != NULL ? (size_t)(top - loaded->slots) : 0;
+    size_t m = prev != NULL ? __atomic_load_n(&prev->count, __ATOMIC_RELAXED) : 0;
+    return (unsigned)((n <= most ? n : 0) + (m <= most ? m : 0));
 }
 
 void ebb__cache_stats(size_t *ret_blocks, size_t *ret_bytes)
@@ -365,8 +380,7 @@ void ebb__cache_stats(size_t *ret_blocks, size_t *ret_bytes)
     ebb__lock_release(&list_lock);
     for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {
         const struct magazine *m = ebb__mag_peek(&ebb__depot[c]);
-        /* Full magazines of one class hold about the same; the depth is exact. */
-        size_t n = m != NULL ? (size_t)m->depth * m->count : 0;
+        size_t n = m != NULL ? __atomic_load_n(&m->weight, __ATOMIC_RELAXED) : 0;
         blocks += n;
         bytes += n * ebb__classes[c].bytes;
     }
@@ -394,7 +408,8 @@ static int check_magazine(const struct magazine *m, unsigned count, unsigned c)
         size_t usable;
         enum ebb_block_kind kind = ebb__heap_kind(m->slots[i], true, &usable);
         EBB_HOLDS("C2", kind == EBB_BLOCK_SMALL && usable == ebb__classes[c].bytes, m->slots[i], kind);
-        EBB_HOLDS("C2", i == 0 || m->slots[i] != m->slots[i - 1], m->slots[i], i);
+        for (unsigned k = 0; k < i; k++)
+            EBB_HOLDS("C2", m->slots[i] != m->slots[k], m->slots[i], i);
     }
     return 0;
 }
@@ -409,16 +424,18 @@ int ebb__cache_check(void)
             if (check_magazine(bin->loaded, (unsigned)(bin->top - bin->loaded->slots), c) != 0)
                 return -EUCLEAN;
         }
-        if (bin->prev != NULL && check_magazine(bin->prev, bin->prev->count, c) != 0)
-            return -EUCLEAN;
-        uint32_t depth = 0;
+        if (bin->prev != NULL) {
+            EBB_HOLDS("C3", bin->prev->count == 0 || bin->prev->count == bin->prev->limit, bin->prev->count,
+                      c);
+            if (check_magazine(bin->prev, bin->prev->count, c) != 0)
+                return -EUCLEAN;
+        }
         for (struct magazine *m = ebb__mag_peek(&ebb__depot[c]); m != NULL; m = atomic_load(&m->next)) {
-            EBB_HOLDS("C4", depth == 0 || m->depth == depth - 1, m->depth, depth);
-            depth = m->depth;
+            const struct magazine *below = atomic_load(&m->next);
+            EBB_HOLDS("C4", m->weight == m->count + (below != NULL ? below->weight : 0), m->weight, m->count);
             if (check_magazine(m, m->count, c) != 0)
                 return -EUCLEAN;
         }
-        EBB_HOLDS("C4", depth <= 1, depth, c);
     }
     return 0;
 }

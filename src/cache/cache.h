@@ -18,7 +18,8 @@
 
 struct magazine;
 
-/* One class in one thread's cache. Only its thread touches it. */
+/* One class in one thread's cache. Only its thread writes it; others read `top`, `loaded` and `prev` for statistics, so
+ * these are written by relaxed atomic stores. */
 struct cache_bin {
     void **top;   /* next free slot of the loaded magazine; top[-1] is the next block, NULL at the bottom */
     void **limit; /* end of the slots in use; top == limit: full */
@@ -45,7 +46,7 @@ EBB_INLINE void *ebb__cache_get(unsigned c)
     void **top = bin->top;
     void *block = top[-1];
     if (EBB_LIKELY(block != NULL))
-        bin->top = top - 1;
+        __atomic_store_n(&bin->top, top - 1, __ATOMIC_RELAXED);
     return block;
 }
 
@@ -71,7 +72,7 @@ EBB_INLINE enum ebb_put ebb__cache_put(void *p)
     if (EBB_UNLIKELY(top[-1] == p))
         return EBB_PUT_TWICE;
     *top = p;
-    bin->top = top + 1;
+    __atomic_store_n(&bin->top, top + 1, __ATOMIC_RELAXED);
     return EBB_PUT_DONE;
 }
 

@@ -28,11 +28,12 @@ bool ebb__mag_push(struct mag_stack *stack, struct magazine *m, uint32_t limit)
     uint64_t old = atomic_load_explicit(&stack->word, memory_order_acquire);
     for (;;) {
         struct magazine *top = mag_of(old);
-        /* The top may be popped and reused while its depth is read; then the exchange fails. */
-        uint32_t depth = top != NULL ? __atomic_load_n(&top->depth, __ATOMIC_RELAXED) + 1 : 1;
-        if (depth > limit)
+        /* The top may be popped and reused while its weight is read; then the exchange fails. */
+        uint32_t below = top != NULL ? __atomic_load_n(&top->weight, __ATOMIC_RELAXED) : 0;
+        uint32_t own = m->count != 0 ? m->count : 1;
+        if (below + own > limit)
             return false;
-        __atomic_store_n(&m->depth, depth, __ATOMIC_RELAXED);
+        __atomic_store_n(&m->weight, below + own, __ATOMIC_RELAXED);
         atomic_store_explicit(&m->next, top, memory_order_relaxed);
         /* release: the blocks in the magazine; pairs with the acquire in pop */
         if (atomic_compare_exchange_weak_explicit(&stack->word, &old, word_of(m, old), memory_order_acq_rel,

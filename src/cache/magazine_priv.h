@@ -11,10 +11,10 @@
 
 struct magazine {
     _Atomic(struct magazine *) next; /* in a stack */
-    uint32_t depth;                  /* magazines from here to the bottom of the stack */
+    uint32_t weight;                 /* blocks from here to the bottom of the stack; an empty magazine weighs 1 */
     uint16_t count; /* blocks in slots[]; of a loaded magazine only its thread's `top` tells */
     uint8_t size;   /* 0..3 */
-    uint8_t unused;
+    uint8_t limit;                   /* blocks it might hold when its thread last put it aside */
     void *floor; /* NULL: what top[-1] reads when the magazine is empty */
     void *slots[];
 };
@@ -38,7 +38,7 @@ struct mag_stack {
     _Atomic uint64_t word;
 } EBB_ALIGNED(64);
 
-/* Pushes unless the stack already holds `limit` magazines. */
+/* Pushes unless the stack would then weigh more than `limit`. */
 bool ebb__mag_push(struct mag_stack *stack, struct magazine *m, uint32_t limit);
 struct magazine *ebb__mag_pop(struct mag_stack *stack);
 struct magazine *ebb__mag_peek(const struct mag_stack *stack);

@@ -85,9 +85,10 @@ static void *take_in_group(uint32_t g, size_t units, unsigned align, bool *ret_c
     return start;
 }
 
-/* One pass over the groups for a chain of up to 63 extents. NULL with need->commit set: move the frontier and
- * come back; NULL without: no group has room. */
-static void *take_short(size_t units, unsigned align, bool *ret_clean, struct need *ret_need)
+/* One pass over the groups for a chain of up to 63 extents. NULL with need->commit set: move the frontier and come back;
+ * NULL without: no group has room. With committed_only, what lies beyond a frontier is passed over. */
+static void *take_short(size_t units, unsigned align, bool committed_only, bool *ret_clean,
+                        struct need *ret_need)
 {
     struct space *s = &ebb__space;
     size_t k = ebb__div_up(units, EBB_EXTENT_UNITS);
@@ -99,15 +100,19 @@ static void *take_short(size_t units, unsigned align, bool *ret_clean, struct ne
         if (s->state[g] == EBB_GROUP_VIRGIN) {
             if (r->base + r->bytes - s->groups[g] < (k + 1) * EBB_EXTENT_BYTES)
                 continue;
-            ret_need->commit = r;
             ret_need->end = s->groups[g] + 2 * EBB_EXTENT_BYTES;
-            if (!ebb__space_is_committed(r, ret_need->end))
+            if (!ebb__space_is_committed(r, ret_need->end)) {
+                if (committed_only)
+                    continue;
+                ret_need->commit = r;
                 return NULL;
+            }
             ebb__space_activate(g);
         }
         void *p = take_in_group(g, units, align, ret_clean, ret_need);
-        if (p != NULL || ret_need->commit != NULL)
+        if (p != NULL || (ret_need->commit != NULL && !committed_only))
             return p;
+        ret_need->commit = NULL;
     }
     return NULL;
 }
@@ -235,21 +240,22 @@ void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean)
     EBB_ASSERT(units > EBB_EXTENT_UNITS && align_extents <= EBB_GROUP_EXTENTS / 2);
     if (k >= (size_t)EBB_GROUPS_MAX * EBB_GROUP_EXTENTS)
         return NULL; /* more than all address space that the tables can describe */
-    for (;;) {
+    for (bool committed_only = false;;) {
         struct need need;
         ebb__lock_take(&ebb__space_lock);
         void *p = is_long ? take_long(units, align_extents, ret_clean, &need)
-                          : take_short(units, align_extents, ret_clean, &need);
+                          : take_short(units, align_extents, committed_only, ret_clean, &need);
         uint32_t seen = ebb__space.reservation_count;
         ebb__lock_release(&ebb__space_lock);
-        if (p != NULL)
+        if (p != NULL || committed_only)
             return p;
         size_t room = is_long ? ebb__align_up((k + 1) * EBB_EXTENT_BYTES, EBB_GROUP_BYTES) + EBB_GROUP_BYTES
                               : (k + align_extents) * EBB_EXTENT_BYTES;
         int rc =
             need.commit != NULL ? ebb__space_commit(need.commit, need.end) : ebb__space_reserve(room, seen);
-        if (rc != 0)
+        if (rc != 0 && is_long)
             return NULL;
+        committed_only = rc != 0;
     }
 }
 

@@ -263,8 +263,28 @@ static unsigned find_start(const struct extent *e, unsigned which, unsigned n, u
     return ebb__bitmap_find_run(dirty, EBB_EXTENT_UNITS, n, align);
 }
 
+/* The last resort when the kernel refuses to move a frontier: a free extent that lies below one. 0 when there
+ * is none. */
+static uintptr_t open_committed_extent(enum ebb_kind kind, unsigned *ret_number)
+{
+    const struct space *s = &ebb__space;
+    for (uint32_t g = 0; g < s->group_count; g++) {
+        const struct group *group = (const struct group *)(s->groups[g] + EBB_META_GROUP_AT);
+        if (s->state[g] != EBB_GROUP_ACTIVE || group->free_extents == 0)
+            continue;
+        unsigned number = ebb__ctz(group->free_extents);
+        if (ebb__space_is_committed(&s->reservations[group->reservation],
+                                    s->groups[g] + (number + (uintptr_t)1) * EBB_EXTENT_BYTES)) {
+            ebb__extent_claim(s->groups[g], number, kind);
+            *ret_number = number;
+            return s->groups[g];
+        }
+    }
+    return 0;
+}
+
 static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed,
-                         struct need *ret_need)
+                         bool committed_only, struct need *ret_need)
 {
     /* Any run of n + align - 1 units holds n aligned ones; a free extent is aligned to everything up to its
      * size. */
@@ -281,7 +301,8 @@ static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_
     if (base == 0 && search <= EBB_EXTENT_UNITS)
         base = find_extent(EBB_RUN_ANY, kind, search, &number);
     if (base == 0)
-        base = open_extent(kind, false, &number, ret_need);
+        base = committed_only ? open_committed_extent(kind, &number)
+                              : open_extent(kind, false, &number, ret_need);
     if (base == 0)
         return NULL;
     struct extent *e = ebb__extent_at(base, number);
@@ -298,17 +319,16 @@ static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_
 void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed)
 {
     EBB_ASSERT(n >= 1 && n <= EBB_EXTENT_UNITS && ebb__is_pow2(align) && align <= EBB_EXTENT_UNITS);
-    for (;;) {
+    for (bool committed_only = false;;) {
         struct need need;
         ebb__lock_take(&ebb__space_lock);
-        void *p = take_locked(kind, n, align, ret_backed, &need);
+        void *p = take_locked(kind, n, align, ret_backed, committed_only, &need);
         ebb__lock_release(&ebb__space_lock);
-        if (p != NULL)
+        if (p != NULL || committed_only)
             return p;
         int rc = need.commit != NULL ? ebb__space_commit(need.commit, need.end)
                                      : ebb__space_reserve(EBB_EXTENT_BYTES, need.seen);
-        if (rc != 0)
-            return NULL;
+        committed_only = rc != 0;
     }
 }
 

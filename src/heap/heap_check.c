@@ -143,10 +143,28 @@ static int check_bins(const struct census *k)
     return 0;
 }
 
+/* The upper level of the index: its counts and masks are those of its words. */
+static int check_upper(void)
+{
+    const struct space *s = &ebb__space;
+    for (unsigned which = 0; which < 2; which++)
+        for (unsigned k = 0; k < EBB_INDEXED_KINDS; k++)
+            for (unsigned c = 0; c < 64; c++) {
+                uint32_t groups = 0;
+                for (uint32_t w = 0; c < EBB_RUN_CLASSES && w < s->active_words; w++)
+                    groups += ebb__popcount(s->runs[w][which][k][c]);
+                EBB_HOLDS("H3", c >= EBB_RUN_CLASSES || s->run_counts[which][k][c] == groups, c, groups);
+                EBB_HOLDS("H3", (s->run_masks[which][k] >> c & 1) == (groups != 0), c, groups);
+            }
+    return 0;
+}
+
 int ebb__heap_check(void)
 {
     const struct space *s = &ebb__space;
     memset(&census, 0, sizeof(census));
+    if (check_upper() != 0)
+        return -EUCLEAN;
     for (uint32_t g = 0; g < s->group_count; g++)
         if (check_group(&census, g) != 0)
             return -EUCLEAN;

@@ -10,21 +10,23 @@
  *   lane.c     blocks with their own mapping                    lock: lane
  *   trim.c, rebuild.c, heap_check.c, heap_stats.c               walkers
  *
- * Truth and derived state. The unit map, the slabs' bitmaps and the spans' lengths are the truth. Free
- * bitmaps of extents, the index of runs, the lists of slabs and all counts can be derived from them;
- * rebuild.c does that in a fork child and heap_check.c compares. For this every writer keeps an order: a slab
- * or span comes to life with the map entry of its first unit, written last; it dies with the same entry,
- *   cleared first. Units without a living head are free.
+ * Truth and derived state. The unit map, the slabs' bitmaps and the spans' lengths are the truth. Free bitmaps
+ * of extents, the index of runs, the lists of slabs and all counts can be derived from them; rebuild.c does that
+ * in a fork child and heap_check.c compares. For this every writer keeps an order: a slab or span comes to life
+ * with the map entry of its first unit, written last; it dies with the same entry, cleared first. Units without
+ * a living head are free. Spans are born and die under the space lock. What is between two locks (a slab that is
+ * in no list yet or no more, an extent under advice) is counted in ebb__limbo, so that a fork child knows.
  *
  * Invariants (checked by ebb__heap_check)
  *   H1  a unit is marked used in its extent if and only if a living slab or span covers it
  *   H2  nfree, ndirty, run_any and run_dirty of an extent are those of its bitmaps
- *   H3  an extent stands in the index of runs exactly under its run classes; wholly free extents stand in
- * free_extents H4  dirty units are free and backed; a free extent is in dirty_extents if and only if it has
- * dirty units H5  a slab's nfree is the number of set bits of its bitmap; bits past its blocks are clear H6
- * a slab with free blocks is in the list of its fullness, once; a full one in none; a bin keeps <= 1 empty
- * slab H7  everything in use lies below the commit frontier of its reservation H8  a group is owned if and
- * only if its metadata is readable and not covered by a chain
+ *   H3  an extent stands in the index of runs exactly under its run classes; wholly free ones in free_extents
+ *   H4  dirty units are free and backed; a free extent is in dirty_extents if and only if it has dirty units
+ *   H5  a slab's nfree is the number of set bits of its bitmap; bits past its blocks are clear
+ *   H6  a slab with free blocks is in the list of its fullness, once; a full one in none; a bin keeps at most
+ *       one empty slab
+ *   H7  everything in use lies below the commit frontier of its reservation
+ *   H8  a group is owned if and only if its metadata is readable and not covered by a chain
  */
 #ifndef EBB_HEAP_PRIV_H
 #define EBB_HEAP_PRIV_H

@@ -6,21 +6,18 @@
  * stream locks after them. A thread that holds a stream lock and waits for one of ours would then wait for a
  * thread that waits for the stream lock. So the parent holds nothing, and the child repairs.
  *
- * What the child finds. fork copies each thread's memory as of one instant in that thread's own order of
- * writes: a write either went to the page that both share, or faulted and waited until the fork was over. So
- * a lock word tells the truth: if no lock of the heap is held, no thread was in the middle of anything, and
- * nothing is done. If one is, the derived state is thrown away and made anew from the truth (see
- * heap_priv.h): unit map, slab bitmaps, span lengths.
+ * What the child finds. fork copies each thread's memory as of one instant in that thread's own order of writes:
+ * a write either went to the page that both share, or faulted and waited until the fork was over. So lock words
+ * and the count of operations in limbo (between two locks) tell the truth: if no lock of the heap is held and
+ * nothing is in limbo, nothing is done. Otherwise the derived state is thrown away and made anew from the truth
+ * (see heap_priv.h): unit map, slab bitmaps, span lengths.
  *   - Units that no living slab or span covers are free: a slab or span comes to life last and dies first.
- *   - Blocks that a vanished thread had taken but not yet cached, or cached, stay taken: they are lost to the
- * child.
- *   - `backed` is a superset of the truth in every order of writes, so it is kept; for units in use it is
- * set.
- *   - Chains over whole groups: their groups are covered if their head lives, else virgin; virgin must read
- * as zero, so the child purges them (clears them by hand where that fails).
+ *   - Blocks that a vanished thread had taken, cached or not, stay taken: they are lost to the child.
+ *   - `backed` is a superset of the truth in every order of writes, so it is kept; for units in use it is set.
+ *   - Chains over whole groups: their groups are covered if their head lives, else virgin; virgin must read as
+ *     zero, so the child purges them (clears them by hand where that fails).
  *
- * Cost: nothing in the parent; in the child a dozen loads, or the walk over all metadata when a lock was
- * held.
+ * Cost: nothing in the parent; in the child a dozen loads, or the walk over all metadata when a lock was held.
  */
 #include "heap/heap_priv.h"
 
@@ -155,6 +152,10 @@ static void rebuild(void)
 {
     struct space *s = &ebb__space;
     forget_lists();
+    if (s->reservation_count != 0) { /* a row is counted before its groups are */
+        const struct reservation *last = &s->reservations[s->reservation_count - 1];
+        s->group_count = last->first_group + last->group_count;
+    }
     for (uint32_t g = 0; g < s->group_count; g++)
         if (s->state[g] == EBB_GROUP_ACTIVE)
             reset_group(g);
@@ -169,6 +170,7 @@ static void rebuild(void)
         if (s->state[g] == EBB_GROUP_ACTIVE)
             ebb__walk_group(g, retake, NULL);
     for (uint32_t g = 0; g < s->group_count; g++) {
+        atomic_store(&ebb__owned[s->groups[g] >> EBB_GROUP_SHIFT], s->state[g] == EBB_GROUP_ACTIVE);
         if (s->state[g] == EBB_GROUP_ACTIVE)
             clear_strays(g);
         else if (was_chain[g] && s->state[g] == EBB_GROUP_VIRGIN &&

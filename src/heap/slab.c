@@ -120,7 +120,8 @@ static void *make_slab(unsigned c)
     return start;
 }
 
-/* Gives a slab's units back. It is in no list, counted in limbo, and all its blocks are free. No lock held. */
+/* Gives a slab's units back. It is in no list, counted in limbo, and all its blocks are free. No lock held.
+ */
 static void free_slab(char *start, unsigned units)
 {
     for (unsigned u = 0; u < units; u++)
@@ -276,13 +277,15 @@ void ebb__slab_trim(void)
 {
     for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
         struct bin *bin = &ebb__bins[c];
+        unsigned blocks = ebb__classes[c].blocks;
         uintptr_t start = 0;
         ebb__lock_take(&bin->lock);
-        uint32_t id = bin->empty_count != 0 ? bin->lists[EBB_SLAB_LISTS - 1] : 0;
-        for (; id != 0;
-             id = slab_of_id(id)->next) { /* the emptiest list also holds slabs that are nearly empty */
+        /* An empty slab stands among those that are nearly empty. */
+        uint32_t id = bin->empty_count != 0 ? bin->lists[ebb__slab_list_for(blocks, blocks)] : 0;
+        for (; id != 0; id = slab_of_id(id)->next) {
             struct slab *s = ebb__slab_at(id, &start);
-            if (s->nfree == ebb__classes[c].blocks) {
+            if (s->nfree == blocks) {
+                atomic_fetch_add_explicit(&ebb__limbo, 1, memory_order_acquire);
                 unlink_slab(bin, s);
                 bin->empty_count--;
                 bin->slab_count--;

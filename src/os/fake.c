@@ -39,8 +39,8 @@ struct ebb_fake ebb_fake = {.page_bytes = 4096,
                             .pid = 42};
 static struct record records[RECORDS_MAX];
 static unsigned record_count;
-static void (*exit_fn)(void *);
-static void *exit_arg;
+static EBB_TLS void (*exit_fn)(void *);
+static EBB_TLS void *exit_arg;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* stress tests share the fake among threads */
 
 #define REQUIRE(e)                                                                                           \
@@ -293,7 +293,11 @@ int ebb__os_remap(void *addr, size_t old_bytes, size_t new_bytes, void **ret_add
     struct record *r = find(addr);
     REQUIRE(r != NULL && !r->reservation && r->base == addr && r->bytes == old_bytes);
     REQUIRE(new_bytes != 0 && new_bytes % STEP_BYTES == 0);
-    if (!must_fail()) {
+    size_t others = ebb_fake.mapped_bytes - old_bytes + new_bytes;
+    if (ebb_fake.reserved_bytes + others > ebb_fake.as_bytes ||
+        ebb_fake.committed_bytes + others > ebb_fake.commit_bytes) {
+        ebb_fake.failures++;
+    } else if (!must_fail()) {
         void *got = mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE);
         if (got != MAP_FAILED) {
             r->base = got;
