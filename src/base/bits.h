@@ -145,17 +145,51 @@ static inline unsigned ebb__bitmap_find_run(const uint64_t *map, unsigned nbits,
     return nbits;
 }
 
-/* Length of the longest run of set bits. */
+/* Length of the run of set bits that covers `pos`, 0 when it is clear. */
+static inline unsigned ebb__bitmap_run_at(const uint64_t *map, unsigned nbits, unsigned pos)
+{
+    unsigned word = pos / 64;
+    if (!ebb__bitmap_test(map, pos))
+        return 0;
+    /* The highest clear bit below pos ends the run downwards. */
+    uint64_t clear = ~map[word] & ((UINT64_C(1) << (pos % 64)) - 1);
+    while (clear == 0 && word != 0)
+        clear = ~map[--word];
+    unsigned begin = clear != 0 ? word * 64 + ebb__log2(clear) + 1 : 0;
+    return ebb__bitmap_next_clear(map, nbits, pos) - begin;
+}
+
+/* Length of the longest run of set bits of one word. */
+static inline unsigned ebb__word_longest_run(uint64_t w)
+{
+    unsigned n = 0;
+    for (; w != 0; n++)
+        w &= w << 1;
+    return n;
+}
+
+/* Length of the longest run of set bits. pre: nbits is a multiple of 64
+ * Runs that cross words are followed through their ends; the inside of a word is looked at only where it has
+ * enough bits to matter. */
 static inline unsigned ebb__bitmap_longest_run(const uint64_t *map, unsigned nbits)
 {
-    unsigned best = 0, pos = 0;
-    while (nbits - pos > best && (pos = ebb__bitmap_next_set(map, nbits, pos)) < nbits) {
-        unsigned end = ebb__bitmap_next_clear(map, nbits, pos);
-        if (end - pos > best)
-            best = end - pos;
-        pos = end;
+    unsigned best = 0, open = 0; /* length of the run that reaches the end of the word before */
+    for (unsigned i = 0; i < nbits / 64; i++) {
+        uint64_t w = map[i];
+        if (w == ~UINT64_C(0)) {
+            open += 64;
+            continue;
+        }
+        unsigned low = ebb__ctz(~w), high = (unsigned)__builtin_clzll(~w);
+        best = open + low > best ? open + low : best;
+        open = high;
+        if (ebb__popcount(w) - low - high > best) {
+            unsigned inside = ebb__word_longest_run(w & ~ebb__mask(0, low + 1) &
+                                                    ~(high != 0 ? ~UINT64_C(0) << (64 - high) : 0));
+            best = inside > best ? inside : best;
+        }
     }
-    return best;
+    return open > best ? open : best;
 }
 
 #endif

@@ -70,23 +70,46 @@ static void reindex_one(struct group *group, struct extent *e, unsigned number, 
     *stands = (uint8_t)c;
 }
 
-void ebb__extent_index(uintptr_t base, unsigned number)
+/* The units that are free and backed. */
+static const uint64_t *dirty_units(const struct extent *e, uint64_t *ret_words)
+{
+    if (e->ndirty == e->nfree)
+        return e->free;
+    for (unsigned i = 0; i < EBB_EXTENT_UNITS / 64; i++)
+        ret_words[i] = e->free[i] & e->backed[i];
+    return ret_words;
+}
+
+static void reindex(uintptr_t base, unsigned number)
 {
     struct group *group = (struct group *)(base + EBB_META_GROUP_AT);
     struct extent *e = ebb__extent_at(base, number);
-    uint64_t dirty[EBB_EXTENT_UNITS / 64];
     EBB_ASSERT(e->kind >= EBB_KIND_SLAB && e->kind <= EBB_KIND_LARGE);
-    e->run_any = (uint16_t)(e->nfree != 0 ? ebb__bitmap_longest_run(e->free, EBB_EXTENT_UNITS) : 0);
-    e->run_dirty = 0;
-    if (e->ndirty == e->nfree) {
-        e->run_dirty = e->run_any;
-    } else if (e->ndirty != 0) {
-        for (unsigned i = 0; i < EBB_ARRAY_COUNT(dirty); i++)
-            dirty[i] = e->free[i] & e->backed[i];
-        e->run_dirty = (uint16_t)ebb__bitmap_longest_run(dirty, EBB_EXTENT_UNITS);
-    }
     reindex_one(group, e, number, EBB_RUN_ANY, &e->class_any, ebb__run_class(e->run_any));
     reindex_one(group, e, number, EBB_RUN_DIRTY, &e->class_dirty, ebb__run_class(e->run_dirty));
+}
+
+void ebb__extent_index(uintptr_t base, unsigned number)
+{
+    struct extent *e = ebb__extent_at(base, number);
+    uint64_t words[EBB_EXTENT_UNITS / 64];
+    e->run_any = (uint16_t)ebb__bitmap_longest_run(e->free, EBB_EXTENT_UNITS);
+    e->run_dirty = (uint16_t)ebb__bitmap_longest_run(dirty_units(e, words), EBB_EXTENT_UNITS);
+    reindex(base, number);
+}
+
+/* After [first, first + n) became free: the longest run is the old one or the one that they are part of. */
+static void index_given(uintptr_t base, unsigned number, unsigned first, bool clean)
+{
+    struct extent *e = ebb__extent_at(base, number);
+    uint64_t words[EBB_EXTENT_UNITS / 64];
+    unsigned run = ebb__bitmap_run_at(e->free, EBB_EXTENT_UNITS, first);
+    e->run_any = (uint16_t)(run > e->run_any ? run : e->run_any);
+    if (!clean) {
+        run = ebb__bitmap_run_at(dirty_units(e, words), EBB_EXTENT_UNITS, first);
+        e->run_dirty = (uint16_t)(run > e->run_dirty ? run : e->run_dirty);
+    }
+    reindex(base, number);
 }
 
 void ebb__extent_unindex(uintptr_t base, unsigned number)
@@ -255,12 +278,15 @@ static void use_units(struct extent *e, unsigned first, unsigned n, uint64_t *re
 /* Lowest start of n units in the extent, backed ones if `which` says so. */
 static unsigned find_start(const struct extent *e, unsigned which, unsigned n, unsigned align)
 {
-    uint64_t dirty[EBB_EXTENT_UNITS / 64];
-    if (which == EBB_RUN_ANY || e->ndirty == e->nfree)
-        return ebb__bitmap_find_run(e->free, EBB_EXTENT_UNITS, n, align);
-    for (unsigned i = 0; i < EBB_ARRAY_COUNT(dirty); i++)
-        dirty[i] = e->free[i] & e->backed[i];
-    return ebb__bitmap_find_run(dirty, EBB_EXTENT_UNITS, n, align);
+    uint64_t words[EBB_EXTENT_UNITS / 64];
+    return ebb__bitmap_find_run(which == EBB_RUN_ANY ? e->free : dirty_units(e, words), EBB_EXTENT_UNITS, n,
+                                align);
+}
+
+static unsigned dirty_run_at(const struct extent *e, unsigned unit)
+{
+    uint64_t words[EBB_EXTENT_UNITS / 64];
+    return ebb__bitmap_run_at(dirty_units(e, words), EBB_EXTENT_UNITS, unit);
 }
 
 /* The last resort when the kernel refuses to move a frontier: a free extent that lies below one. 0 when there
@@ -308,8 +334,15 @@ static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_
     struct extent *e = ebb__extent_at(base, number);
     start = find_start(e, which, n, align);
     EBB_ASSERT(start + n <= EBB_EXTENT_UNITS);
+    /* The longest runs change only when the run that is cut was one of them. */
+    bool same_any = ebb__bitmap_run_at(e->free, EBB_EXTENT_UNITS, start) < e->run_any;
+    unsigned dirty_before = e->ndirty;
+    bool same_dirty = which == EBB_RUN_DIRTY && dirty_run_at(e, start) < e->run_dirty;
     use_units(e, start, n, ret_backed);
-    ebb__extent_index(base, number);
+    if (same_any && (same_dirty || e->ndirty == dirty_before))
+        reindex(base, number);
+    else
+        ebb__extent_index(base, number);
     void *run = (void *)(base + number * EBB_EXTENT_BYTES + start * EBB_UNIT_BYTES);
     if (kind != EBB_KIND_SLAB)
         ebb__span_birth(run, n);
@@ -370,7 +403,7 @@ void ebb__extent_give_locked(uintptr_t base, unsigned number, unsigned first, un
     if (e->nfree == EBB_EXTENT_UNITS)
         ebb__extent_release(base, number);
     else
-        ebb__extent_index(base, number);
+        index_given(base, number, first, clean);
 }
 
 void ebb__extent_give(void *start, unsigned n)
