@@ -51,9 +51,13 @@ EBB_INLINE unsigned ebb__log2(uint64_t w)
     return 63u - (unsigned)__builtin_clzll(w);
 }
 
+/* By adding neighbours: the baseline of x86-64 has no instruction for it, and the compiler's own is a call. */
 EBB_INLINE unsigned ebb__popcount(uint64_t w)
 {
-    return (unsigned)__builtin_popcountll(w);
+    w -= w >> 1 & UINT64_C(0x5555555555555555);
+    w = (w & UINT64_C(0x3333333333333333)) + (w >> 2 & UINT64_C(0x3333333333333333));
+    w = (w + (w >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (unsigned)(w * UINT64_C(0x0101010101010101) >> 56);
 }
 
 /* n set bits from bit `from` on, within one word. pre: from < 64, 1 <= n <= 64 - from */
@@ -159,18 +163,20 @@ static inline unsigned ebb__bitmap_run_at(const uint64_t *map, unsigned nbits, u
     return ebb__bitmap_next_clear(map, nbits, pos) - begin;
 }
 
-/* Length of the longest run of set bits of one word. */
-static inline unsigned ebb__word_longest_run(uint64_t w)
+/* The bits of w at which a run of `n` set bits ends. pre: 1 <= n <= 64 */
+static inline uint64_t ebb__word_run_ends(uint64_t w, unsigned n)
 {
-    unsigned n = 0;
-    for (; w != 0; n++)
-        w &= w << 1;
-    return n;
+    for (unsigned have = 1; have < n && w != 0;) {
+        unsigned more = have < n - have ? have : n - have;
+        w &= w << more;
+        have += more;
+    }
+    return w;
 }
 
 /* Length of the longest run of set bits. pre: nbits is a multiple of 64
- * Runs that cross words are followed through their ends; the inside of a word is looked at only where it has
- * enough bits to matter. */
+ * Runs that cross words are followed through their ends; the inside of a word is searched only for a run longer
+ * than the best so far. */
 static inline unsigned ebb__bitmap_longest_run(const uint64_t *map, unsigned nbits)
 {
     unsigned best = 0, open = 0; /* length of the run that reaches the end of the word before */
@@ -180,14 +186,12 @@ static inline unsigned ebb__bitmap_longest_run(const uint64_t *map, unsigned nbi
             open += 64;
             continue;
         }
-        unsigned low = ebb__ctz(~w), high = (unsigned)__builtin_clzll(~w);
+        unsigned low = ebb__ctz(~w);
         best = open + low > best ? open + low : best;
-        open = high;
-        if (ebb__popcount(w) - low - high > best) {
-            unsigned inside = ebb__word_longest_run(w & ~ebb__mask(0, low + 1) &
-                                                    ~(high != 0 ? ~UINT64_C(0) << (64 - high) : 0));
-            best = inside > best ? inside : best;
-        }
+        open = (unsigned)__builtin_clzll(~w);
+        if (best < 63)
+            for (w = ebb__word_run_ends(w, best + 1); w != 0; best++)
+                w &= w << 1;
     }
     return open > best ? open : best;
 }

@@ -65,8 +65,8 @@ static long parse_choice(struct piece value, const char *words)
     }
 }
 
-/* A decimal number with an optional K, M or G, or -1. */
-static long parse_number(struct piece value)
+/* A decimal number, with K, M or G allowed behind it where the unit is bytes, or -1. */
+static long parse_number(struct piece value, bool is_bytes)
 {
     static const char suffixes[] = "KMG";
     long n = 0;
@@ -78,7 +78,7 @@ static long parse_number(struct piece value)
         return -1;
     if (i < value.len) {
         const char *s = value.at[i] != '\0' ? strchr(suffixes, value.at[i]) : NULL;
-        if (s == NULL || i + 1 != value.len)
+        if (!is_bytes || s == NULL || i + 1 != value.len)
             return -1;
         for (; s >= suffixes; s--)
             if (__builtin_mul_overflow(n, 1024, &n))
@@ -120,7 +120,9 @@ static bool apply(struct piece name, bool has_value, struct piece value, void (*
         complain(line);
         return false;
     }
-    long n = !has_value ? -1 : row->is_choice ? parse_choice(value, row->unit) : parse_number(value);
+    long n = !has_value       ? -1
+             : row->is_choice ? parse_choice(value, row->unit)
+                              : parse_number(value, strcmp(row->unit, "bytes") == 0);
     if (n >= row->min && n <= row->max) {
         *row->value = n;
         return true;

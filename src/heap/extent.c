@@ -94,7 +94,8 @@ void ebb__extent_index(uintptr_t base, unsigned number)
     struct extent *e = ebb__extent_at(base, number);
     uint64_t words[EBB_EXTENT_UNITS / 64];
     e->run_any = (uint16_t)ebb__bitmap_longest_run(e->free, EBB_EXTENT_UNITS);
-    e->run_dirty = (uint16_t)ebb__bitmap_longest_run(dirty_units(e, words), EBB_EXTENT_UNITS);
+    const uint64_t *dirty = dirty_units(e, words);
+    e->run_dirty = dirty == e->free ? e->run_any : (uint16_t)ebb__bitmap_longest_run(dirty, EBB_EXTENT_UNITS);
     reindex(base, number);
 }
 
