@@ -196,6 +196,18 @@ struct space {
 };
 extern struct space ebb__space;
 extern _Atomic uint32_t ebb__limbo; /* operations between two locks */
+
+EBB_INLINE void ebb__limbo_enter(void)
+{
+    atomic_fetch_add_explicit(&ebb__limbo, 1, memory_order_acquire);
+}
+
+EBB_INLINE void ebb__limbo_leave(void)
+{
+    /* A thread that notices in a child of _Fork, in the middle of its operation, finds the count reset. */
+    if (atomic_load_explicit(&ebb__limbo, memory_order_relaxed) != 0)
+        atomic_fetch_sub_explicit(&ebb__limbo, 1, memory_order_release);
+}
 extern struct ebb_lock ebb__space_lock; /* EBB_RANK_SPACE */
 extern struct ebb_lock ebb__grow_lock;  /* EBB_RANK_GROW */
 

@@ -128,7 +128,7 @@ static void free_slab(char *start, unsigned units)
         atomic_store_explicit(ebb__map_entry(start + u * EBB_UNIT_BYTES), EBB_CODE_NONE,
                               memory_order_relaxed);
     ebb__extent_give(start, units);
-    atomic_fetch_sub_explicit(&ebb__limbo, 1, memory_order_release);
+    ebb__limbo_leave();
     EBB_COUNT(slabs_freed, 1);
 }
 
@@ -197,10 +197,10 @@ unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
     bool made_one = false;
     while (got == 0 || (got < want && !made_one)) {
         ebb__lock_release(&bin->lock);
-        atomic_fetch_add_explicit(&ebb__limbo, 1, memory_order_acquire);
+        ebb__limbo_enter();
         void *start = make_slab(c);
         ebb__lock_take(&bin->lock);
-        atomic_fetch_sub_explicit(&ebb__limbo, 1, memory_order_release);
+        ebb__limbo_leave();
         if (start == NULL)
             break;
         struct slab *s = ebb__desc_of(start);
@@ -260,7 +260,7 @@ void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char 
                     ebb__slab_link(bin, s, id_of(start));
                 } else {
                     bin->slab_count--;
-                    atomic_fetch_add_explicit(&ebb__limbo, 1, memory_order_acquire);
+                    ebb__limbo_enter();
                     emptied = start;
                 }
             } else if (s->list != ebb__slab_list_for(s->nfree, per_slab)) {
@@ -285,7 +285,7 @@ void ebb__slab_trim(void)
         for (; id != 0; id = slab_of_id(id)->next) {
             struct slab *s = ebb__slab_at(id, &start);
             if (s->nfree == blocks) {
-                atomic_fetch_add_explicit(&ebb__limbo, 1, memory_order_acquire);
+                ebb__limbo_enter();
                 unlink_slab(bin, s);
                 bin->empty_count--;
                 bin->slab_count--;

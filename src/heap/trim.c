@@ -52,12 +52,12 @@ size_t ebb__heap_trim(size_t keep_bytes)
             break;
         struct extent *e = ebb__extent_at(base, number);
         size_t dirty = e->ndirty;
-        atomic_fetch_add_explicit(&ebb__limbo, 1, memory_order_relaxed);
+        ebb__limbo_enter();
         ebb__lock_release(&ebb__space_lock);
         bool done = ebb__os_purge((void *)(base + number * EBB_EXTENT_BYTES), EBB_EXTENT_BYTES) == 0;
         EBB_COUNT(purge_calls, 1);
         ebb__lock_take(&ebb__space_lock);
-        atomic_fetch_sub_explicit(&ebb__limbo, 1, memory_order_relaxed);
+        ebb__limbo_leave();
         if (!done) { /* locked memory: the extent stays as it was, and so will the others */
             ebb__extent_release(base, number);
             break;
