@@ -132,7 +132,8 @@ static void *move(void *p, size_t old_usable, size_t bytes, const char *caller)
     if (bytes >= EBB_MIB(32) && bytes > old_usable)
         q = ebb__heap_lane_alloc(bytes); /* from now on it grows without copying */
     if (q == NULL && bytes > old_usable && bytes > EBB_SMALL_MAX_BYTES && bytes <= PTRDIFF_MAX - bytes / 8)
-        q = ebb__heap_span_alloc(bytes + bytes / 8, EBB_UNIT_BYTES, false); /* leaves room for the next growth */
+        q = ebb__heap_span_alloc(bytes + bytes / 8, EBB_UNIT_BYTES,
+                                 false); /* leaves room for the next growth */
     if (q == NULL)
         q = ebb__api_malloc(bytes);
     if (q == NULL)

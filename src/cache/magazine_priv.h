@@ -11,11 +11,11 @@
 
 struct magazine {
     _Atomic(struct magazine *) next; /* in a stack */
-    uint32_t weight;                 /* blocks from here to the bottom of the stack; an empty magazine weighs 1 */
-    uint16_t count; /* blocks in slots[]; of a loaded magazine only its thread's `top` tells */
-    uint8_t size;   /* 0..3 */
-    uint8_t limit;                   /* blocks it might hold when its thread last put it aside */
-    void *floor; /* NULL: what top[-1] reads when the magazine is empty */
+    uint32_t weight; /* blocks from here to the bottom of the stack; an empty magazine weighs 1 */
+    uint16_t count;  /* blocks in slots[]; of a loaded magazine only its thread's `top` tells */
+    uint8_t size;    /* 0..3 */
+    uint8_t limit;   /* blocks it might hold when its thread last put it aside */
+    void *floor;     /* NULL: what top[-1] reads when the magazine is empty */
     void *slots[];
 };
 EBB_STATIC_ASSERT(sizeof(struct magazine) == 24, "slots fill what 24 bytes leave");

@@ -66,13 +66,14 @@ static int answer(const void *value, size_t len, void *old, const size_t *old_le
 
 static int control(const struct row *row, void *old, const size_t *old_len, const void *new_value)
 {
-    static const char *const version = "ebb " EBB_VERSION;
+    static const char version[] = "ebb " EBB_VERSION;
+    const char *text = version;
     static uint64_t epoch = 1;
     struct ebb_stats stats = {.size_of_struct = sizeof(stats)};
     bool flag = row->value != 0;
     switch (row->what) {
     case TEXT:
-        return new_value != NULL ? EPERM : answer((const void *)&version, sizeof(version), old, old_len);
+        return new_value != NULL ? EPERM : answer(&text, sizeof(const char *), old, old_len);
     case EPOCH: /* our figures are always fresh */
         return answer(&epoch, sizeof(epoch), old, old_len);
     case STAT:

@@ -92,7 +92,7 @@ def main():
         if status == 0:
             Consumer(tap, args, root).run()
             header = one(os.path.join(root, "**", "ebb", "malloc.h"))
-            tap.case("the header is installed", 
+            tap.case("the header is installed",
                      header is not None and re.search(r"include/ebb/malloc\.h$", header) is not None)
     return tap.finish()
 
