@@ -400,42 +400,70 @@ void ebb__cache_after_fork(void)
     }
 }
 
-static int check_magazine(const struct magazine *m, unsigned count, unsigned c)
+/* Marks the blocks of a magazine as free while the check runs: a block that is marked or free already is named twice. */
+static int mark_magazine(const struct magazine *m, unsigned count, unsigned c)
 {
     EBB_HOLDS("C1", count <= ebb__mag_slots(m->size), count, m->size);
     EBB_HOLDS("C1", m->floor == NULL, m->floor, c);
     for (unsigned i = 0; i < count; i++) {
         size_t usable;
-        enum ebb_block_kind kind = ebb__heap_kind(m->slots[i], true, &usable);
+        enum ebb_block_kind kind = ebb__heap_kind(m->slots[i], false, &usable);
         EBB_HOLDS("C2", kind == EBB_BLOCK_SMALL && usable == ebb__classes[c].bytes, m->slots[i], kind);
-        for (unsigned k = 0; k < i; k++)
-            EBB_HOLDS("C2", m->slots[i] != m->slots[k], m->slots[i], i);
+        EBB_HOLDS("C2", ebb__heap_mark(m->slots[i], true), m->slots[i], i);
+    }
+    return 0;
+}
+
+/* Takes the marks back, as far as they were made. */
+static int unmark_magazine(const struct magazine *m, unsigned count, unsigned c)
+{
+    for (unsigned i = 0; i < count && i < ebb__mag_slots(m->size); i++) {
+        size_t usable;
+        if (ebb__heap_kind(m->slots[i], false, &usable) != EBB_BLOCK_SMALL ||
+            usable != ebb__classes[c].bytes || !ebb__heap_mark(m->slots[i], false))
+            return -EUCLEAN;
+    }
+    return 0;
+}
+
+/* Calls fn for every magazine of the class that this thread or the depot holds, until one fails. */
+static int each_magazine(unsigned c, int (*fn)(const struct magazine *m, unsigned count, unsigned c))
+{
+    const struct cache_bin *bin = &ebb__thread_cache->bins[c];
+    int rc = 0;
+    if (bin->loaded != NULL)
+        rc = fn(bin->loaded, (unsigned)(bin->top - bin->loaded->slots), c);
+    if (bin->prev != NULL && rc == 0)
+        rc = fn(bin->prev, bin->prev->count, c);
+    for (struct magazine *m = ebb__mag_peek(&ebb__depot[c]); m != NULL && rc == 0; m = atomic_load(&m->next))
+        rc = fn(m, m->count, c);
+    return rc;
+}
+
+static int check_bin(const struct cache_bin *bin, unsigned c)
+{
+    if (bin->loaded != NULL) {
+        EBB_HOLDS("C1", bin->top >= bin->loaded->slots && bin->top <= bin->limit, bin->top, bin->limit);
+        EBB_HOLDS("C1", bin->limit <= bin->loaded->slots + ebb__mag_slots(bin->loaded->size), bin->limit, c);
+    }
+    if (bin->prev != NULL)
+        EBB_HOLDS("C3", bin->prev->count == 0 || bin->prev->count == bin->prev->limit, bin->prev->count, c);
+    for (struct magazine *m = ebb__mag_peek(&ebb__depot[c]); m != NULL; m = atomic_load(&m->next)) {
+        const struct magazine *below = atomic_load(&m->next);
+        EBB_HOLDS("C4", m->weight == m->count + (below != NULL ? below->weight : 0), m->weight, m->count);
     }
     return 0;
 }
 
 int ebb__cache_check(void)
 {
-    const struct thread_cache *tc = ebb__thread_cache;
     for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {
-        const struct cache_bin *bin = &tc->bins[c];
-        if (bin->loaded != NULL) {
-            EBB_HOLDS("C1", bin->top >= bin->loaded->slots && bin->top <= bin->limit, bin->top, bin->limit);
-            if (check_magazine(bin->loaded, (unsigned)(bin->top - bin->loaded->slots), c) != 0)
-                return -EUCLEAN;
-        }
-        if (bin->prev != NULL) {
-            EBB_HOLDS("C3", bin->prev->count == 0 || bin->prev->count == bin->prev->limit, bin->prev->count,
-                      c);
-            if (check_magazine(bin->prev, bin->prev->count, c) != 0)
-                return -EUCLEAN;
-        }
-        for (struct magazine *m = ebb__mag_peek(&ebb__depot[c]); m != NULL; m = atomic_load(&m->next)) {
-            const struct magazine *below = atomic_load(&m->next);
-            EBB_HOLDS("C4", m->weight == m->count + (below != NULL ? below->weight : 0), m->weight, m->count);
-            if (check_magazine(m, m->count, c) != 0)
-                return -EUCLEAN;
-        }
+        if (check_bin(&ebb__thread_cache->bins[c], c) != 0)
+            return -EUCLEAN;
+        int rc = each_magazine(c, mark_magazine);
+        (void)each_magazine(c, unmark_magazine);
+        if (rc != 0)
+            return -EUCLEAN;
     }
     return 0;
 }

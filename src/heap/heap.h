@@ -64,6 +64,10 @@ enum ebb_block_kind {
  * EBB_BLOCK_INVALID). */
 enum ebb_block_kind ebb__heap_kind(const void *p, bool exact, size_t *ret_usable_bytes);
 
+/* For checkers that look for blocks named twice: marks a small block that is not free as free, or takes that back. Returns
+ * false when it was so already. pre: ebb__heap_kind() says EBB_BLOCK_SMALL; no other thread is in the heap */
+bool ebb__heap_mark(const void *block, bool marked);
+
 /* ---- the whole ---- */
 
 /* Purges wholly free extents, except keep_bytes. Returns the bytes given back. */
