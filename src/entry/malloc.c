@@ -113,7 +113,7 @@ EBB_ENTRY void cfree(void *p)
 
 /* ---- names that some programs call instead of the public ones ---- */
 
-#define ALIAS(target) EBB_ENTRY __attribute__((alias(#target), copy(target)))
+#define ALIAS(target) EBB_ENTRY __attribute__((alias(#target)))
 
 ALIAS(malloc) void *__libc_malloc(size_t bytes);
 ALIAS(calloc) void *__libc_calloc(size_t count, size_t bytes);
