@@ -79,8 +79,8 @@ EBB_API void *ebb_aligned_alloc(size_t alignment_bytes, size_t size_bytes)
 /* The bytes that the block can hold, at least what was asked for; 0 for NULL. */
 EBB_API size_t ebb_usable_size(const void *block);
 
-/* Gives free memory back to the kernel now: what the calling thread caches, the shared depot, and extents
- * (2 MiB) that are wholly free, except `keep_bytes` of them. Returns 1 when anything was given back, else 0. */
+/* Gives free memory back to the kernel now: what the calling thread caches, the shared depot, and all free
+ * units that fill whole OS pages, except `keep_bytes` of them. Returns 1 when anything was given back, else 0. */
 EBB_API int ebb_trim(size_t keep_bytes);
 
 /* Empties the calling thread's cache into the shared heap: for a thread that will sleep long.

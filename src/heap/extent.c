@@ -407,6 +407,29 @@ void ebb__extent_give_locked(uintptr_t base, unsigned number, unsigned first, un
         index_given(base, number, first, clean);
 }
 
+unsigned ebb__extent_claim_dirty(uintptr_t base, unsigned number, struct unit_run *ret_runs, unsigned most)
+{
+    struct extent *e = ebb__extent_at(base, number);
+    unsigned page = (unsigned)(ebb__os_page_bytes() / EBB_UNIT_BYTES), count = 0, pos = 0;
+    uint64_t words[EBB_EXTENT_UNITS / 64];
+    if (e->ndirty < page)
+        return 0;
+    for (unsigned i = 0; i < EBB_EXTENT_UNITS / 64; i++)
+        words[i] = e->free[i] & e->backed[i];
+    while (count < most && (pos = ebb__bitmap_next_set(words, EBB_EXTENT_UNITS, pos)) < EBB_EXTENT_UNITS) {
+        unsigned end = ebb__bitmap_next_clear(words, EBB_EXTENT_UNITS, pos);
+        unsigned first = (unsigned)ebb__align_up(pos, page), last = (unsigned)ebb__align_down(end, page);
+        if (first < last) {
+            use_units(e, first, last - first, NULL);
+            ret_runs[count++] = (struct unit_run){first, last - first};
+        }
+        pos = end;
+    }
+    if (count != 0)
+        ebb__extent_index(base, number);
+    return count;
+}
+
 void ebb__extent_give(void *start, unsigned n)
 {
     ebb__lock_take(&ebb__space_lock);

@@ -247,6 +247,14 @@ void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t 
 /* Gives n units back, all in one extent, and clears the map entry of the first. Takes the space lock. */
 void ebb__extent_give(void *start, unsigned n);
 
+struct unit_run {
+    unsigned first, n; /* in an extent */
+};
+
+/* Takes up to `most` runs of whole OS pages of an extent that are free and backed, as if they were allocated, so that they can
+ * be purged without a lock. Returns how many. Space lock held. */
+unsigned ebb__extent_claim_dirty(uintptr_t base, unsigned number, struct unit_run *ret_runs, unsigned most);
+
 /* Writes what makes units a living span. Space lock held. */
 void ebb__span_birth(void *start, size_t units);
 

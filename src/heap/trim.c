@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Trim: wholly free extents go back to the kernel at once.
+ * Trim: free memory goes back to the kernel at once.
  *
- * An extent is claimed as if it were allocated, purged without any lock, then released clean: no thread can
- * be handed memory that is under advice. Highest addresses go first; what is kept is at the low end, where
- * the next runs come from.
+ * First wholly free extents, highest addresses first, then runs of whole OS pages inside extents that are in use. What is
+ * to be purged is claimed as if it were allocated, purged without any lock, then released clean: no thread can
+ * be handed memory that is under advice. Free blocks inside slabs stay.
  */
 #include "heap/heap_priv.h"
+
+#define RUNS_MAX 32u /* claimed at a time: others cannot use them meanwhile */
 
 /* The highest free extent with dirty units: claims it. 0 when there is none. Space lock held. */
 static uintptr_t claim_highest(unsigned *ret_number)
@@ -24,18 +26,54 @@ static uintptr_t claim_highest(unsigned *ret_number)
     return 0;
 }
 
-static size_t free_dirty_bytes(void)
+/* Purges up to RUNS_MAX runs of one extent in use. Returns the bytes; 0 when nothing is left or the kernel refuses. */
+static size_t purge_runs(uint32_t g, unsigned number)
+{
+    struct unit_run runs[RUNS_MAX];
+    uintptr_t base = ebb__space.groups[g];
+    size_t bytes = 0;
+    ebb__lock_take(&ebb__space_lock);
+    const struct extent *e = ebb__extent_at(base, number);
+    bool in_use =
+        ebb__space.state[g] == EBB_GROUP_ACTIVE && e->kind >= EBB_KIND_SLAB && e->kind <= EBB_KIND_LARGE;
+    unsigned count = in_use ? ebb__extent_claim_dirty(base, number, runs, RUNS_MAX) : 0;
+    if (count != 0)
+        ebb__limbo_enter();
+    ebb__lock_release(&ebb__space_lock);
+    for (unsigned i = 0; i < count; i++) {
+        uintptr_t start = base + number * EBB_EXTENT_BYTES + runs[i].first * EBB_UNIT_BYTES;
+        bool done = ebb__os_purge((void *)start, runs[i].n * EBB_UNIT_BYTES) == 0;
+        EBB_COUNT(purge_calls, 1);
+        ebb__lock_take(&ebb__space_lock);
+        ebb__extent_give_locked(base, number, runs[i].first, runs[i].n, done);
+        ebb__lock_release(&ebb__space_lock);
+        bytes += done ? runs[i].n * EBB_UNIT_BYTES : 0;
+    }
+    if (count != 0)
+        ebb__limbo_leave();
+    EBB_COUNT(purged_bytes, bytes);
+    return bytes;
+}
+
+/* Goes through the extents in use, highest first, until `wanted` bytes went back or none is left. */
+static size_t trim_runs(size_t wanted)
 {
     const struct space *s = &ebb__space;
-    size_t units = 0;
-    for (uint32_t g = 0; g < s->group_count; g++) {
-        if (s->state[g] != EBB_GROUP_ACTIVE)
-            continue;
+    size_t returned = 0;
+    for (uint32_t g = s->group_count; g-- > 0;) {
+        ebb__lock_take(&ebb__space_lock);
         const struct group *group = (const struct group *)(s->groups[g] + EBB_META_GROUP_AT);
-        for (uint64_t left = group->dirty_extents; left != 0; left &= left - 1)
-            units += ebb__extent_at(s->groups[g], ebb__ctz(left))->ndirty;
+        uint64_t left = s->state[g] == EBB_GROUP_ACTIVE ? group->extents & ~group->free_extents : 0;
+        ebb__lock_release(&ebb__space_lock);
+        for (; left != 0 && returned < wanted; left &= ~(UINT64_C(1) << ebb__log2(left))) {
+            size_t bytes;
+            do {
+                bytes = purge_runs(g, ebb__log2(left));
+                returned += bytes;
+            } while (bytes != 0 && returned < wanted);
+        }
     }
-    return units * EBB_UNIT_BYTES;
+    return returned;
 }
 
 size_t ebb__heap_trim(size_t keep_bytes)
@@ -44,7 +82,7 @@ size_t ebb__heap_trim(size_t keep_bytes)
     size_t returned = 0;
     ebb__slab_trim();
     ebb__lock_take(&ebb__space_lock);
-    size_t left = free_dirty_bytes();
+    size_t left = s->dirty_units * EBB_UNIT_BYTES;
     while (left > keep_bytes) {
         unsigned number;
         uintptr_t base = claim_highest(&number);
@@ -72,5 +110,7 @@ size_t ebb__heap_trim(size_t keep_bytes)
         left -= ebb__min(left, dirty * EBB_UNIT_BYTES);
     }
     ebb__lock_release(&ebb__space_lock);
+    if (left > keep_bytes)
+        returned += trim_runs(left - keep_bytes);
     return returned;
 }
