@@ -32,11 +32,17 @@ void ebb__heap_stats(struct ebb_heap_stats *ret_stats)
     for (uint32_t g = 0; g < s->group_count; g++)
         if (s->state[g] == EBB_GROUP_ACTIVE)
             ebb__walk_group(g, add_span, &stats);
+    /* Parts of the same protection that touch are one mapping for the kernel. */
+    uintptr_t readable_end = 0, rest_end = 0;
     for (uint32_t i = 0; i < s->reservation_count; i++) {
-        size_t committed = atomic_load(&s->reservations[i].committed_bytes);
+        const struct reservation *r = &s->reservations[i];
+        size_t committed = atomic_load(&r->committed_bytes), rest = r->bytes - committed;
         stats.committed_bytes += committed;
-        stats.reserved_bytes += s->reservations[i].bytes;
-        stats.mappings += (committed != 0) + (size_t)(committed != s->reservations[i].bytes);
+        stats.reserved_bytes += r->bytes;
+        stats.mappings += (size_t)(committed != 0 && r->base != readable_end);
+        stats.mappings += (size_t)(rest != 0 && !(committed == 0 && r->base == rest_end));
+        readable_end = committed != 0 ? r->base + committed : readable_end;
+        rest_end = rest != 0 ? r->base + r->bytes : rest_end;
     }
     stats.backed_bytes = s->backed_units * EBB_UNIT_BYTES;
     stats.dirty_bytes = s->dirty_units * EBB_UNIT_BYTES;

@@ -74,25 +74,36 @@ static struct record *find(const void *addr)
     return NULL;
 }
 
-/* Recounts what the test may ask for (F3). */
+static bool begins_at(const char *addr, bool committed_part)
+{
+    for (unsigned i = 0; i < record_count; i++) {
+        const struct record *r = &records[i];
+        const char *end = r->base + (committed_part ? r->committed_bytes : r->bytes);
+        bool has_part = committed_part ? r->committed_bytes != 0 : r->committed_bytes != r->bytes;
+        if (r->reservation && has_part && end == addr)
+            return true;
+    }
+    return false;
+}
+
+/* Recounts what the test may ask for (F3). Parts of the same protection that touch are one mapping for the kernel. */
 static void recount(void)
 {
     ebb_fake.reserved_bytes = ebb_fake.committed_bytes = ebb_fake.mapped_bytes = 0;
     ebb_fake.mappings = 0;
     for (unsigned i = 0; i < record_count; i++) {
         const struct record *r = &records[i];
-        if (r->reservation) {
-            bool extends =
-                false; /* adjacent reservations of the same protection are one mapping for the kernel */
-            for (unsigned k = 0; k < record_count; k++)
-                extends |= records[k].reservation && records[k].base + records[k].bytes == r->base;
-            ebb_fake.reserved_bytes += r->bytes;
-            ebb_fake.committed_bytes += r->committed_bytes;
-            ebb_fake.mappings += extends ? 0 : (r->committed_bytes != 0) + 1u;
-        } else {
+        if (!r->reservation) {
             ebb_fake.mapped_bytes += r->bytes;
             ebb_fake.mappings++;
+            continue;
         }
+        ebb_fake.reserved_bytes += r->bytes;
+        ebb_fake.committed_bytes += r->committed_bytes;
+        if (r->committed_bytes != 0 && !begins_at(r->base, true))
+            ebb_fake.mappings++;
+        if (r->committed_bytes != r->bytes && !(r->committed_bytes == 0 && begins_at(r->base, false)))
+            ebb_fake.mappings++;
     }
 }
 
