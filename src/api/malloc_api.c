@@ -94,7 +94,8 @@ void ebb__api_free_sized(void *p, size_t bytes, size_t align, const char *caller
         unsigned c = ebb__class_aligned(bytes, align != 0 ? align : 16);
         wanted = c != 0 ? ebb__classes[c].bytes : 0;
         /* Blocks shrunk in place by realloc are up to twice what was asked for last. */
-        if (usable < bytes || (wanted != 0 && usable > EBB_SMALL_MAX_BYTES && wanted * 2 < usable) ||
+        if (usable < bytes || usable < wanted || (align != 0 && (uintptr_t)p % align != 0) ||
+            (wanted != 0 && usable > EBB_SMALL_MAX_BYTES && wanted * 2 < usable) ||
             (wanted != 0 && usable > 2 * wanted))
             ebb__die("%s: size %lu does not match block %p (%lu bytes)", caller, (unsigned long)bytes, p,
                      (unsigned long)usable);
@@ -172,7 +173,12 @@ void *ebb__api_realloc(void *p, size_t bytes, const char *caller)
         if ((q = ebb__heap_large_resize(p, bytes)) != NULL)
             return q;
     }
-    return move(p, usable, bytes, caller);
+    int saved = errno;
+    if ((q = move(p, usable, bytes, caller)) == NULL && bytes <= usable) {
+        errno = saved; /* a block that shrinks is good where it is */
+        return p;
+    }
+    return q;
 }
 
 /* ---- ebb_* ---- */

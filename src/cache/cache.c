@@ -351,8 +351,10 @@ void ebb__cache_flush_depot(void)
 void ebb__cache_configure(void)
 {
     caches_off = ebb__conf.cache == 0 || ebb__conf.check != 0;
-    if (caches_off)
+    if (caches_off) {
         ebb__cache_flush_thread();
+        ebb__cache_flush_depot();
+    }
 }
 
 /* Blocks in the magazines of a bin that its thread may be changing: torn reads are noticed and count as nothing. */

@@ -26,6 +26,15 @@ static uintptr_t claim_highest(unsigned *ret_number)
     return 0;
 }
 
+/* The unit descriptors of a free extent say nothing: whoever takes units writes theirs anew. With pages of 64 KiB four
+ * extents share a page of them, which stays. */
+static void purge_descriptors(uintptr_t base, unsigned number)
+{
+    const size_t bytes = EBB_EXTENT_UNITS * EBB_DESC_BYTES;
+    if (bytes % ebb__os_page_bytes() == 0)
+        (void)ebb__os_purge((void *)(base + EBB_META_DESC_AT + number * bytes), bytes);
+}
+
 /* Purges up to RUNS_MAX runs of one extent in use. Returns the bytes; 0 when nothing is left or the kernel refuses. */
 static size_t purge_runs(uint32_t g, unsigned number)
 {
@@ -94,6 +103,8 @@ size_t ebb__heap_trim(size_t keep_bytes)
         ebb__lock_release(&ebb__space_lock);
         bool done = ebb__os_purge((void *)(base + number * EBB_EXTENT_BYTES), EBB_EXTENT_BYTES) == 0;
         EBB_COUNT(purge_calls, 1);
+        if (done)
+            purge_descriptors(base, number);
         ebb__lock_take(&ebb__space_lock);
         ebb__limbo_leave();
         if (!done) { /* locked memory: the extent stays as it was, and so will the others */

@@ -27,6 +27,7 @@ struct record {
     size_t bytes;
     size_t committed_bytes; /* of a reservation; == bytes for a mapping of its own */
     bool reservation;
+    unsigned serial; /* rises with every mapping made */
 };
 
 struct ebb_fake ebb_fake = {.page_bytes = 4096,
@@ -38,7 +39,7 @@ struct ebb_fake ebb_fake = {.page_bytes = 4096,
                             .now_ms = 1000,
                             .pid = 42};
 static struct record records[RECORDS_MAX];
-static unsigned record_count;
+static unsigned record_count, serials;
 static EBB_TLS void (*exit_fn)(void *);
 static EBB_TLS void *exit_arg;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* stress tests share the fake among threads */
@@ -74,13 +75,15 @@ static struct record *find(const void *addr)
     return NULL;
 }
 
-static bool begins_at(const char *addr, bool committed_part)
+/* Whether a part of another reservation ends at addr and was there before: the kernel does not merge a piece into one
+ * that appears below it later, for both have been touched by then. */
+static bool continues(const char *addr, bool committed_part, unsigned serial)
 {
     for (unsigned i = 0; i < record_count; i++) {
         const struct record *r = &records[i];
         const char *end = r->base + (committed_part ? r->committed_bytes : r->bytes);
         bool has_part = committed_part ? r->committed_bytes != 0 : r->committed_bytes != r->bytes;
-        if (r->reservation && has_part && end == addr)
+        if (r->reservation && has_part && end == addr && r->serial < serial)
             return true;
     }
     return false;
@@ -100,9 +103,10 @@ static void recount(void)
         }
         ebb_fake.reserved_bytes += r->bytes;
         ebb_fake.committed_bytes += r->committed_bytes;
-        if (r->committed_bytes != 0 && !begins_at(r->base, true))
+        if (r->committed_bytes != 0 && !continues(r->base, true, r->serial))
             ebb_fake.mappings++;
-        if (r->committed_bytes != r->bytes && !(r->committed_bytes == 0 && begins_at(r->base, false)))
+        if (r->committed_bytes != r->bytes &&
+            !(r->committed_bytes == 0 && continues(r->base, false, r->serial)))
             ebb_fake.mappings++;
     }
 }
@@ -110,8 +114,11 @@ static void recount(void)
 static int add(char *base, size_t bytes, bool reservation)
 {
     REQUIRE(record_count < RECORDS_MAX);
-    records[record_count++] = (struct record){
-        .base = base, .bytes = bytes, .committed_bytes = reservation ? 0 : bytes, .reservation = reservation};
+    records[record_count++] = (struct record){.base = base,
+                                              .bytes = bytes,
+                                              .committed_bytes = reservation ? 0 : bytes,
+                                              .reservation = reservation,
+                                              .serial = ++serials};
     recount();
     return 0;
 }
