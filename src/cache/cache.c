@@ -291,7 +291,7 @@ static struct magazine *trade_in(struct magazine *full, unsigned c)
     if (ebb__mag_push(&ebb__depot[c], full, depot_limit(c)))
         return ebb__mag_create(size);
     ebb__heap_give(c, full->slots, full->count, "free");
-    full->count = 0;
+    __atomic_store_n(&full->count, 0, __ATOMIC_RELAXED);
     return full;
 }
 

@@ -72,7 +72,7 @@ struct magazine *ebb__mag_create(unsigned size)
     }
     atomic_store_explicit(&m->next, NULL, memory_order_relaxed);
     m->size = (uint8_t)size;
-    m->count = 0;
+    __atomic_store_n(&m->count, 0, __ATOMIC_RELAXED); /* statistics may be reading */
     m->floor = NULL;
     return m;
 }

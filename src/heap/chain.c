@@ -277,10 +277,10 @@ void ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_
     size_t unit = ebb__unit_number(start), all = ebb__chain_extent_units(start, units);
     uint32_t inner = (uint32_t)ebb__div_up(unit + units, EBB_GROUP_UNITS) - 1;
     bool clean = clean_from == 0 && clean_to == all;
-    /* Virgin means zero: what the kernel would not take back (locked memory) is zeroed by hand, before others
-     * see it. */
-    if (inner != 0 && !clean)
-        memset((void *)(base + EBB_GROUP_BYTES), 0, inner * EBB_GROUP_BYTES);
+    /* Virgin means zero. Groups that the kernel would not take back (locked memory) become active and dirty
+     * instead, with their metadata zeroed by hand before others see it. */
+    for (uint32_t i = 1; i <= inner && !clean; i++)
+        memset((void *)(base + i * EBB_GROUP_BYTES), 0, EBB_EXTENT_BYTES);
     ebb__lock_take(&ebb__space_lock);
     atomic_store_explicit(ebb__map_entry(start), EBB_CODE_NONE, memory_order_relaxed);
     if (inner != 0) {
@@ -288,6 +288,10 @@ void ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_
         for (uint32_t i = 1; i <= inner; i++) {
             s->state[g + i] = EBB_GROUP_VIRGIN;
             s->backed_units -= EBB_GROUP_UNITS;
+            if (!clean) {
+                ebb__space_activate(g + i);
+                ebb__group_mark_dirty(g + i);
+            }
         }
         give_range(base, unit, EBB_GROUP_UNITS, clean);
     } else {

@@ -159,6 +159,22 @@ void ebb__extent_release(uintptr_t base, unsigned number)
     note_free(group);
 }
 
+void ebb__group_mark_dirty(uint32_t g)
+{
+    struct space *s = &ebb__space;
+    struct group *group = (struct group *)(s->groups[g] + EBB_META_GROUP_AT);
+    EBB_ASSERT(s->state[g] == EBB_GROUP_ACTIVE && group->free_extents == group->extents);
+    for (uint64_t left = group->extents; left != 0; left &= left - 1) {
+        struct extent *e = ebb__extent_at(s->groups[g], ebb__ctz(left));
+        memset(e->backed, 0xff, sizeof(e->backed));
+        e->ndirty = EBB_EXTENT_UNITS;
+        s->backed_units += EBB_EXTENT_UNITS;
+        s->dirty_units += EBB_EXTENT_UNITS;
+    }
+    group->dirty_extents = group->extents;
+    note_free(group);
+}
+
 /* ---- taking ---- */
 
 /* Lowest extent that stands under class c, or 0. */

@@ -272,6 +272,9 @@ void ebb__extent_unindex(uintptr_t base, unsigned number);
 void ebb__extent_claim(uintptr_t base, unsigned number, enum ebb_kind kind);
 void ebb__extent_release(uintptr_t base, unsigned number);
 
+/* Says of every unit of a group that has just been activated that it may hold memory. Space lock held. */
+void ebb__group_mark_dirty(uint32_t g);
+
 unsigned ebb__run_class(unsigned run); /* largest class whose runs are all <= run */
 
 /* ---- chain.c: more than one extent ---- */

@@ -15,7 +15,7 @@
  *   - Blocks that a vanished thread had taken, cached or not, stay taken: they are lost to the child.
  *   - `backed` is a superset of the truth in every order of writes, so it is kept; for units in use it is set.
  *   - Chains over whole groups: their groups are covered if their head lives, else virgin; virgin must read as
- *     zero, so the child purges them (clears them by hand where that fails).
+ *     zero, so the child purges them (or activates them, dirty, where that fails).
  *
  * Cost: nothing in the parent; in the child a dozen loads, or the walk over all metadata when a lock was held.
  */
@@ -174,8 +174,11 @@ static void rebuild(void)
         if (s->state[g] == EBB_GROUP_ACTIVE)
             clear_strays(g);
         else if (was_chain[g] && s->state[g] == EBB_GROUP_VIRGIN &&
-                 ebb__os_purge((void *)s->groups[g], EBB_GROUP_BYTES) != 0)
-            memset((void *)s->groups[g], 0, EBB_GROUP_BYTES);
+                 ebb__os_purge((void *)s->groups[g], EBB_GROUP_BYTES) != 0) {
+            memset((void *)s->groups[g], 0, EBB_EXTENT_BYTES);
+            ebb__space_activate(g);
+            ebb__group_mark_dirty(g);
+        }
     }
     EBB_COUNT(fork_rebuilds, 1);
 }

@@ -30,14 +30,12 @@ struct record {
     unsigned serial; /* rises with every mapping made */
 };
 
-struct ebb_fake ebb_fake = {.page_bytes = 4096,
-                            .as_bytes = SIZE_MAX,
-                            .commit_bytes = SIZE_MAX,
-                            .ram_bytes = EBB_GIB(16),
-                            .memlock_bytes = SIZE_MAX,
-                            .max_map_count = 65530,
-                            .now_ms = 1000,
-                            .pid = 42};
+#define DEFAULTS                                                                                             \
+    {                                                                                                        \
+        .page_bytes = 4096, .as_bytes = SIZE_MAX, .commit_bytes = SIZE_MAX, .ram_bytes = EBB_GIB(16),        \
+        .memlock_bytes = SIZE_MAX, .max_map_count = 65530, .now_ms = 1000, .pid = 42                         \
+    }
+struct ebb_fake ebb_fake = DEFAULTS;
 static struct record records[RECORDS_MAX];
 static unsigned record_count, serials;
 static EBB_TLS void (*exit_fn)(void *);
@@ -134,14 +132,7 @@ void ebb_fake_reset(void)
 {
     while (record_count != 0)
         drop(&records[0]);
-    ebb_fake = (struct ebb_fake){.page_bytes = 4096,
-                                 .as_bytes = SIZE_MAX,
-                                 .commit_bytes = SIZE_MAX,
-                                 .ram_bytes = EBB_GIB(16),
-                                 .memlock_bytes = SIZE_MAX,
-                                 .max_map_count = 65530,
-                                 .now_ms = 1000,
-                                 .pid = 42};
+    ebb_fake = (struct ebb_fake)DEFAULTS;
     exit_fn = NULL;
 }
 
