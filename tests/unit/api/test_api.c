@@ -90,8 +90,8 @@ static void hopeless_sizes(void)
         expect_enomem(
             ebb_calloc(opaque((size_t)3 << (shift - 2)), opaque(((size_t)1 << (66 - shift)) / 3 + 1)));
     }
-    expect_enomem(ebb_aligned_alloc((size_t)1 << 63, 1));
-    expect_enomem(ebb_aligned_alloc((size_t)1 << 62, 1));
+    expect_enomem(ebb_aligned_alloc(opaque((size_t)1 << 63), 1));
+    expect_enomem(ebb_aligned_alloc(opaque((size_t)1 << 62), 1));
     EXPECT(support_kept(old, 100, 100, 1));
     EXPECT_EQ(ebb_check(), 0);
 }

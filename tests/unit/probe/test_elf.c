@@ -145,9 +145,9 @@ static void test_without_sections(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         if (i == 1) {
-            ((ElfW(Ehdr) *)image)->e_shoff = 0;
-            ((ElfW(Ehdr) *)image)->e_shnum = 0;
-            ((ElfW(Ehdr) *)image)->e_shstrndx = 0;
+            ((ElfW(Ehdr) *)(void *)image)->e_shoff = 0;
+            ((ElfW(Ehdr) *)(void *)image)->e_shnum = 0;
+            ((ElfW(Ehdr) *)(void *)image)->e_shstrndx = 0;
         }
         assert_int_equal(ebb__elf_open_memory(&elf, image, len), 0);
         assert_int_equal(ebb__elf_symbols_each(&elf, EBB_ELF_DYNAMIC, add_symbol, &sums[i]), 0);
