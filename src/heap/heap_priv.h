@@ -237,6 +237,14 @@ EBB_INLINE struct reservation *ebb__space_reservation_of_group(uint32_t g)
     return r;
 }
 
+/* Whether p lies in a reservation of ours. A reservation that is not whole groups long ends inside its last group; what
+ * follows there may be the lane's or anybody's, and its unit map entries are zero. */
+EBB_INLINE bool ebb__is_inside(const void *p)
+{
+    unsigned number = ebb__extent_number(p);
+    return ebb__is_owned(p) && (number == 0 || (ebb__group_of(p)->extents >> number & 1));
+}
+
 /* ---- extent.c ---- */
 
 /* A run of n <= 512 units for a block of this kind, aligned to align units (a power of two). Marks it used

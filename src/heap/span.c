@@ -88,7 +88,7 @@ static void return_and_give(void *block, size_t units)
 
 void ebb__heap_large_free(void *block)
 {
-    if (!ebb__is_owned(block)) {
+    if (!ebb__is_inside(block)) {
         ebb__lane_free(block);
         return;
     }
@@ -105,7 +105,7 @@ void ebb__heap_large_free(void *block)
 
 void *ebb__heap_large_resize(void *block, size_t bytes)
 {
-    if (!ebb__is_owned(block))
+    if (!ebb__is_inside(block))
         return ebb__lane_resize(block, bytes);
     size_t units = span_at(block)->units;
     size_t wanted = ebb__div_up(bytes, EBB_UNIT_BYTES);
@@ -132,7 +132,7 @@ void *ebb__heap_lane_alloc(size_t bytes)
 
 enum ebb_block_kind ebb__heap_kind(const void *p, bool exact, size_t *ret_usable_bytes)
 {
-    if (!ebb__is_owned(p))
+    if (!ebb__is_inside(p))
         return ebb__lane_find(p, ret_usable_bytes) ? EBB_BLOCK_LANE : EBB_BLOCK_FOREIGN;
     unsigned entry = ebb__unit_entry(p), c = entry & 0xff;
     if (entry == EBB_CODE_SPAN && (uintptr_t)p % EBB_UNIT_BYTES == 0) {
