@@ -6,6 +6,7 @@
  * with ENOMEM, or nothing noticed at all), the old block and all bystanders are whole, every invariant holds,
  * and when the kernel is kind again the same operation succeeds and everything can be freed.
  */
+#include "small_space.h"
 #include "support.h"
 
 #include "cache/cache.h"
@@ -513,5 +514,6 @@ int main(void)
         CASE(fail_once_without_caches),
         CASE(fail_once_with_large_pages),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "oracle.h"
+#include "small_space.h"
 
 #include "cache/cache.h"
 #include "conf/conf.h"
@@ -297,6 +298,7 @@ int main(int argc, char **argv)
 {
     for (size_t i = 0; argc == 2 && i < EBB_ARRAY_COUNT(SCENARIOS); i++)
         if (strcmp(argv[1], SCENARIOS[i].name) == 0) {
+            small_reservations();
             ops_wanted = support_env_number("MODEL_OPS", SCENARIOS[i].ops);
             SCENARIOS[i].run();
             return 0;

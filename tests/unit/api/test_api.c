@@ -2,6 +2,7 @@
  *
  * The malloc family as <ebb/malloc.h> promises it: arguments, errno, growth, questions, and what dies.
  */
+#include "small_space.h"
 #include "support.h"
 
 #include "api/api.h"
@@ -424,5 +425,6 @@ int main(void)
         CASE(corrupt_pointers_die),
         CASE(check_finds_everything_at_once),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

@@ -5,6 +5,7 @@
  * The test itself is the next allocator: it defines the three weak functions. The environment is the test's
  * too (the linker leads ebb__os_env here), so the constructor meets it before main.
  */
+#include "small_space.h"
 #include "support.h"
 
 #include "api/api.h"
@@ -119,5 +120,6 @@ int main(void)
         CASE(foreign_abort),
         CASE(what_is_ours_is_never_forwarded),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

@@ -3,6 +3,7 @@
  * One thread's cache: what it hands out, keeps, exchanges and gives back.
  */
 #include "cache_test.h"
+#include "small_space.h"
 
 #include "os/fake.h"
 
@@ -462,5 +463,6 @@ int main(void)
         CASE(first_cache_refused),
         CASE(fork_child_keeps_its_own),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

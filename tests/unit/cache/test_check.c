@@ -3,6 +3,7 @@
  * The walker: each invariant C1 to C4 is broken on purpose, and the line must name it.
  */
 #include "cache_test.h"
+#include "small_space.h"
 
 static unsigned c;
 static struct cache_bin *bin;
@@ -165,5 +166,6 @@ int main(void)
     const struct CMUnitTest cases[] = {
         CASE(each_broken_invariant_is_named),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

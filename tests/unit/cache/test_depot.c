@@ -3,6 +3,7 @@
  * The depot's stacks: bounded, counted down, and whole under many threads.
  */
 #include "cache_test.h"
+#include "small_space.h"
 
 #include <pthread.h>
 
@@ -137,5 +138,6 @@ int main(void)
         CASE(full_ones_weigh_their_blocks),
         CASE(no_magazine_is_in_two_hands),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

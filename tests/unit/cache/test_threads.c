@@ -6,6 +6,16 @@
 
 #include <pthread.h>
 
+/* Reservations of 2 GiB: see small_space.h. The linker leads the heap's question here. */
+void __real_ebb__os_limits(struct ebb_os_limits *ret_limits);
+void __wrap_ebb__os_limits(struct ebb_os_limits *ret_limits);
+
+void __wrap_ebb__os_limits(struct ebb_os_limits *ret_limits)
+{
+    __real_ebb__os_limits(ret_limits);
+    ret_limits->memlock_bytes = EBB_GIB(8);
+}
+
 #define THREADS 4
 #define SLOTS   512
 
@@ -62,7 +72,7 @@ static void run_threads(void *(*fn)(void *), uint64_t seed)
 static void blocks_change_hands(void)
 {
     uint64_t seed = support_seed("blocks_change_hands");
-    rounds = support_env_number("MODEL_OPS", 150000);
+    rounds = support_env_number("MODEL_OPS", 60000);
     for (unsigned storm = 0; storm < 3; storm++)
         run_threads(exchange, seed + 100 * storm);
     size_t left = 0;
@@ -114,7 +124,7 @@ static void full_magazines_reach_the_producer(void)
 {
     pthread_t producer, consumer;
     uint64_t seed = support_seed("full_magazines_reach_the_producer");
-    rounds = support_env_number("MODEL_OPS", 150000);
+    rounds = support_env_number("MODEL_OPS", 60000);
     EXPECT(pthread_create(&producer, NULL, produce, (void *)(uintptr_t)seed) == 0);
     EXPECT(pthread_create(&consumer, NULL, consume, (void *)(uintptr_t)(seed + 1)) == 0);
     EXPECT(pthread_join(producer, NULL) == 0 && pthread_join(consumer, NULL) == 0);
@@ -154,7 +164,7 @@ static void statistics_in_motion(void)
 {
     pthread_t watcher;
     uint64_t seed = support_seed("statistics_in_motion");
-    rounds = support_env_number("MODEL_OPS", 100000);
+    rounds = support_env_number("MODEL_OPS", 40000);
     EXPECT(pthread_create(&watcher, NULL, watch, NULL) == 0);
     run_threads(exchange, seed);
     atomic_store(&stop, true);
@@ -176,7 +186,7 @@ static void *short_life(void *arg)
 
 static void short_threads_leave_nothing(void)
 {
-    size_t lives = support_env_number("MODEL_OPS", 600);
+    size_t lives = support_env_number("MODEL_OPS", 200);
     for (size_t i = 0; i < lives; i++) {
         pthread_t thread;
         EXPECT(pthread_create(&thread, NULL, short_life, (void *)(uintptr_t)i) == 0);

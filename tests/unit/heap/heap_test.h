@@ -5,6 +5,7 @@
 #ifndef EBB_TESTS_UNIT_HEAP_HEAP_TEST_H
 #define EBB_TESTS_UNIT_HEAP_HEAP_TEST_H
 
+#include "small_space.h"
 #include "support.h"
 
 #include "heap/heap_priv.h"

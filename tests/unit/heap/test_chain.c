@@ -250,5 +250,6 @@ int main(void)
         CASE(inside_a_long_chain_is_foreign),
         CASE(hopeless_sizes_fail),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

@@ -280,5 +280,6 @@ int main(void)
     const struct CMUnitTest cases[] = {
         CASE(each_broken_invariant_is_named),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

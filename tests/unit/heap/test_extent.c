@@ -158,5 +158,6 @@ int main(void)
         CASE(fullest_extent_first), CASE(every_alignment_in_an_extent),
         CASE(exact_runs),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

@@ -123,5 +123,6 @@ int main(void)
         CASE(foreign_addresses),
         CASE(freed_slabs_leave_nothing),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

@@ -158,5 +158,6 @@ int main(void)
         CASE(kernel_limit_is_the_bound), CASE(off_but_for_alignment),
         CASE(huge_alignments),           CASE(refused),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

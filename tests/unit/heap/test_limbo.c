@@ -163,5 +163,6 @@ int main(void)
         CASE(while_a_chain_is_made),      CASE(while_a_chain_is_given_back),
         CASE(while_a_long_chain_is_made), CASE(while_a_long_chain_is_given_back),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

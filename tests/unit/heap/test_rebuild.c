@@ -346,5 +346,6 @@ int main(void)
         CASE(group_between_two_writes),
         CASE(reservation_between_two_writes),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

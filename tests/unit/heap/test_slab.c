@@ -230,5 +230,6 @@ int main(void)
         CASE(fullest_slab_first),  CASE(one_empty_slab_is_kept), CASE(random_blocks),
         CASE(alloc_counter_rises), CASE(bad_blocks_die),         CASE(twice_in_one_call_dies),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

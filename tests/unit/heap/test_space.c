@@ -20,8 +20,8 @@ static size_t first_reservation(void)
 
 static void four_times_the_memory(void)
 {
-    ebb_fake.ram_bytes = EBB_GIB(32);
-    EXPECT_EQ(first_reservation(), EBB_GIB(128));
+    ebb_fake.ram_bytes = EBB_GIB(5);
+    EXPECT_EQ(first_reservation(), EBB_GIB(32)); /* the next power of two */
 }
 
 static void at_least_sixteen_gib(void)
@@ -56,15 +56,17 @@ static void a_quarter_of_what_may_be_locked(void)
 
 static void a_default_memlock_limit_is_not_heeded(void)
 {
+    ebb_fake.ram_bytes = EBB_GIB(1);
     ebb_fake.memlock_bytes = EBB_MIB(8);
-    EXPECT_EQ(first_reservation(), EBB_GIB(64));
+    EXPECT_EQ(first_reservation(), EBB_GIB(16));
 }
 
 /* The kernel refuses: halves, until it agrees. */
 static void halves_when_refused(void)
 {
+    ebb_fake.ram_bytes = EBB_GIB(1);
     ebb_fake.fail_at = 1;
-    EXPECT_EQ(first_reservation(), EBB_GIB(32));
+    EXPECT_EQ(first_reservation(), EBB_GIB(8));
 }
 
 static void refused_for_ever(void)
@@ -79,6 +81,7 @@ static void refused_for_ever(void)
     EXPECT(ebb__heap_span_alloc(EBB_MIB(1), EBB_UNIT_BYTES, false) == NULL);
     EXPECT_HEAP_OK();
     ebb_fake.fail_at = 0; /* the next call tries again */
+    small_reservations();
     EXPECT_EQ(ebb__heap_take(1, &p, 1), 1);
     (void)span(EBB_MIB(1));
     EXPECT_HEAP_OK();
@@ -88,9 +91,10 @@ static void refused_for_ever(void)
 static void steps_of_the_frontier(void)
 {
     size_t committed = 0;
+    ebb_fake.ram_bytes = EBB_GIB(1);
     EXPECT_EQ(ebb__heap_init(), 0);
     EXPECT_EQ(ebb_fake.committed_bytes, 0);
-    for (unsigned i = 0; i < 4000 && committed < EBB_GIB(12); i++) {
+    for (unsigned i = 0; i < 3000 && committed < EBB_GIB(10); i++) {
         (void)span(EXTENTS(2));
         if (ebb_fake.committed_bytes == committed)
             continue;
@@ -110,6 +114,7 @@ static void steps_of_the_frontier(void)
 /* Near the limit just what is needed is asked for; at the limit the allocation fails and nothing else. */
 static void commit_limit(void)
 {
+    small_reservations();
     ebb_fake.commit_bytes = EBB_MIB(203);
     unsigned n = 0;
     char *last = NULL, *p;
@@ -269,7 +274,7 @@ static void mappings_as_the_kernel_counts(size_t memlock_bytes, bool block_the_w
 
 static void mappings_of_one_reservation(void)
 {
-    mappings_as_the_kernel_counts(SIZE_MAX, false);
+    mappings_as_the_kernel_counts(EBB_GIB(8), false);
 }
 
 static void mappings_of_adjacent_reservations(void)

@@ -331,5 +331,6 @@ int main(void)
         CASE(grown_beyond_what_goes_back_at_once_64k),
         CASE(chain_resizes_both_ways),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }

@@ -264,5 +264,6 @@ int main(void)
         CASE(growth_keeps_out_of_a_purge), CASE(nothing_under_advice_is_handed_out),
         CASE(fork_during_a_purge),         CASE(fork_during_the_return_of_a_large_block),
     };
+    small_reservations();
     return RUN_CASES(cases);
 }
