@@ -55,5 +55,5 @@ __attribute__((constructor(101))) static void start(void)
     (void)ebb__conf_parse(ebb__os_env("EBB_MALLOC"), complain);
     ebb__cache_configure();
     ebb__lock_stuck = stuck;
-    (void)ebb__os_on_fork_child(after_fork);
+    (void)ebb__os_on_fork(NULL, NULL, after_fork);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The contract of os.h as a test double: real memory below, limits, failures, page size and clock as the test
- * sets them.
+ * sets them. Here: memory. fake_thread.c has threads, clock and sleep.
  *
  * Every precondition of the contract is checked here and ends the test with its name, so a caller that breaks
  * it is found on a machine where the real kernel would have been lenient (a purge that is not a multiple of
@@ -11,9 +11,8 @@
  * committed is a multiple of 64 KiB and at most bytes. F2: records do not overlap. F3: the sums in ebb_fake
  * are those of the records.
  */
-#include "os/fake.h"
+#include "os/fake_priv.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -33,24 +32,21 @@ struct record {
 #define DEFAULTS                                                                                             \
     {                                                                                                        \
         .page_bytes = 4096, .as_bytes = SIZE_MAX, .commit_bytes = SIZE_MAX, .ram_bytes = EBB_GIB(16),        \
-        .memlock_bytes = SIZE_MAX, .max_map_count = 65530, .now_ms = 1000, .pid = 42                         \
+        .memlock_bytes = SIZE_MAX, .max_map_count = 65530, .thp = EBB_THP_MADVISE, .now_ms = 1000,           \
+        .pid = 42, .thread_id = 42, .thread_count = 1                                                        \
     }
 struct ebb_fake ebb_fake = DEFAULTS;
 static struct record records[RECORDS_MAX];
 static unsigned record_count, serials;
-static EBB_TLS void (*exit_fn)(void *);
-static EBB_TLS void *exit_arg;
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* stress tests share the fake among threads */
+pthread_mutex_t ebb_fake_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-#define REQUIRE(e)                                                                                           \
-    do {                                                                                                     \
-        if (!(e)) {                                                                                          \
-            fprintf(stderr, "fake os: %s: precondition broken: %s\n", __func__, #e);                         \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
+void ebb_fake_broken(const char *function, const char *precondition)
+{
+    fprintf(stderr, "fake os: %s: precondition broken: %s\n", function, precondition);
+    abort();
+}
 
-static bool must_fail(void)
+bool ebb_fake_must_fail(void)
 {
     ebb_fake.calls++;
     if (ebb_fake.fail_at == 0)
@@ -109,9 +105,12 @@ static void recount(void)
     }
 }
 
+/* Without huge pages: where the machine makes them unasked, one touched byte would make 2 MiB resident, and
+ * ebb_fake_resident_bytes() would depend on the machine. */
 static int add(char *base, size_t bytes, bool reservation)
 {
     REQUIRE(record_count < RECORDS_MAX);
+    (void)madvise(base, bytes, MADV_NOHUGEPAGE);
     records[record_count++] = (struct record){.base = base,
                                               .bytes = bytes,
                                               .committed_bytes = reservation ? 0 : bytes,
@@ -133,7 +132,7 @@ void ebb_fake_reset(void)
     while (record_count != 0)
         drop(&records[0]);
     ebb_fake = (struct ebb_fake)DEFAULTS;
-    exit_fn = NULL;
+    ebb_fake_thread_reset();
 }
 
 size_t ebb_fake_resident_bytes(void)
@@ -157,14 +156,6 @@ size_t ebb_fake_resident_bytes(void)
     return sum;
 }
 
-void ebb_fake_thread_exit(void)
-{
-    void (*fn)(void *) = exit_fn;
-    exit_fn = NULL;
-    if (fn != NULL)
-        fn(exit_arg);
-}
-
 size_t ebb__os_page_bytes(void)
 {
     return ebb_fake.page_bytes;
@@ -184,7 +175,7 @@ size_t ebb__os_max_map_count(void)
 
 static int map_aligned(size_t bytes, size_t align, int prot, bool reservation, void **ret)
 {
-    if (must_fail())
+    if (ebb_fake_must_fail())
         return -ENOMEM;
     if (ebb_fake.reserved_bytes + ebb_fake.mapped_bytes + bytes > ebb_fake.as_bytes ||
         (!reservation && ebb_fake.committed_bytes + ebb_fake.mapped_bytes + bytes > ebb_fake.commit_bytes)) {
@@ -205,9 +196,9 @@ static int map_aligned(size_t bytes, size_t align, int prot, bool reservation, v
 int ebb__os_reserve(size_t bytes, size_t align, void **ret_base)
 {
     REQUIRE(bytes != 0 && bytes % EBB_MIB(2) == 0 && align % EBB_MIB(2) == 0 && ebb__is_pow2(align));
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&ebb_fake_mutex);
     int rc = map_aligned(bytes, align, PROT_NONE, true, ret_base);
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&ebb_fake_mutex);
     return rc;
 }
 
@@ -215,8 +206,8 @@ int ebb__os_reserve_at(void *addr, size_t bytes)
 {
     REQUIRE(bytes != 0 && bytes % EBB_MIB(2) == 0 && (uintptr_t)addr % EBB_MIB(2) == 0);
     int rc = -ENOMEM;
-    pthread_mutex_lock(&mutex);
-    if (!must_fail()) {
+    pthread_mutex_lock(&ebb_fake_mutex);
+    if (!ebb_fake_must_fail()) {
         if (ebb_fake.reserved_bytes + ebb_fake.mapped_bytes + bytes > ebb_fake.as_bytes) {
             ebb_fake.failures++;
         } else {
@@ -225,28 +216,28 @@ int ebb__os_reserve_at(void *addr, size_t bytes)
             rc = got == addr ? add(addr, bytes, true) : -EEXIST;
         }
     }
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&ebb_fake_mutex);
     return rc;
 }
 
 void ebb__os_unreserve(void *addr, size_t bytes)
 {
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&ebb_fake_mutex);
     struct record *r = find(addr);
     REQUIRE(r != NULL && r->reservation && r->base == addr && r->bytes == bytes && r->committed_bytes == 0);
     drop(r);
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&ebb_fake_mutex);
 }
 
 int ebb__os_commit(void *addr, size_t bytes)
 {
     int rc = -ENOMEM;
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&ebb_fake_mutex);
     struct record *r = find(addr);
     REQUIRE(r != NULL && r->reservation && bytes != 0 && bytes % STEP_BYTES == 0);
     REQUIRE((char *)addr == r->base + r->committed_bytes); /* the prefix only grows, without gaps */
     REQUIRE((char *)addr + bytes <= r->base + r->bytes);
-    if (!must_fail()) {
+    if (!ebb_fake_must_fail()) {
         if (ebb_fake.committed_bytes + ebb_fake.mapped_bytes + bytes > ebb_fake.commit_bytes) {
             ebb_fake.failures++;
         } else {
@@ -256,49 +247,106 @@ int ebb__os_commit(void *addr, size_t bytes)
             rc = 0;
         }
     }
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&ebb_fake_mutex);
     return rc;
+}
+
+/* Called with the mutex. The name is the caller's, for the message. */
+static int purge(const char *caller, void *addr, size_t bytes)
+{
+    struct record *r = find(addr);
+    REQUIRE_OF(caller, r != NULL && bytes != 0 && (char *)addr + bytes <= r->base + r->committed_bytes);
+    REQUIRE_OF(caller, (uintptr_t)addr % ebb_fake.page_bytes == 0 && bytes % ebb_fake.page_bytes == 0);
+    REQUIRE_OF(caller, ebb__lock_none_held());
+    if (ebb_fake_must_fail() || ebb_fake.locked)
+        return -EINVAL;
+    REQUIRE_OF(caller, madvise(addr, bytes, MADV_DONTNEED) == 0);
+    ebb_fake.purged_bytes += bytes;
+    return 0;
 }
 
 int ebb__os_purge(void *addr, size_t bytes)
 {
+    pthread_mutex_lock(&ebb_fake_mutex);
+    ebb_fake.purge_calls++;
+    int rc = purge(__func__, addr, bytes);
+    pthread_mutex_unlock(&ebb_fake_mutex);
+    return rc;
+}
+
+unsigned ebb__os_purge_many(const struct ebb_os_range *ranges, unsigned count)
+{
+    unsigned done = 0;
+    REQUIRE(count <= EBB_OS_PURGE_MAX);
+    pthread_mutex_lock(&ebb_fake_mutex);
+    ebb_fake.purge_calls++;
+    while (done < count && purge(__func__, ranges[done].addr, ranges[done].bytes) == 0)
+        done++;
+    pthread_mutex_unlock(&ebb_fake_mutex);
+    return done;
+}
+
+/* ---- huge pages ---- */
+
+enum ebb_os_thp ebb__os_thp(void)
+{
+    return ebb_fake.thp;
+}
+
+int ebb__os_no_huge(void *addr, size_t bytes)
+{
     int rc = -EINVAL;
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&ebb_fake_mutex);
     struct record *r = find(addr);
-    REQUIRE(r != NULL && bytes != 0 && (char *)addr + bytes <= r->base + r->committed_bytes);
-    REQUIRE((uintptr_t)addr % ebb_fake.page_bytes == 0 && bytes % ebb_fake.page_bytes == 0);
-    REQUIRE(ebb__lock_none_held());
-    if (!must_fail() && !ebb_fake.locked) {
-        REQUIRE(madvise(addr, bytes, MADV_DONTNEED) == 0);
-        ebb_fake.purged_bytes += bytes;
+    REQUIRE(r != NULL && r->reservation && r->base == addr && r->bytes == bytes && r->committed_bytes == 0);
+    if (!ebb_fake_must_fail()) {
+        ebb_fake.no_huge_bytes += bytes;
         rc = 0;
     }
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&ebb_fake_mutex);
+    return rc;
+}
+
+/* Like the kernel's, it leaves the content and makes all of it resident. */
+int ebb__os_collapse(void *addr, size_t bytes)
+{
+    int rc = -EAGAIN;
+    pthread_mutex_lock(&ebb_fake_mutex);
+    struct record *r = find(addr);
+    REQUIRE(r != NULL && (char *)addr + bytes <= r->base + r->committed_bytes);
+    REQUIRE(bytes == EBB_MIB(2) && (uintptr_t)addr % EBB_MIB(2) == 0);
+    if (!ebb_fake_must_fail()) {
+        for (size_t at = 0; at < bytes; at += REAL_PAGE) /* other threads may be writing there */
+            (void)__atomic_fetch_or((char *)addr + at, 0, __ATOMIC_RELAXED);
+        ebb_fake.collapses++;
+        rc = 0;
+    }
+    pthread_mutex_unlock(&ebb_fake_mutex);
     return rc;
 }
 
 int ebb__os_map(size_t bytes, size_t align, void **ret_addr)
 {
     REQUIRE(bytes != 0 && bytes % STEP_BYTES == 0 && align >= STEP_BYTES && ebb__is_pow2(align));
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&ebb_fake_mutex);
     int rc = map_aligned(bytes, align, PROT_READ | PROT_WRITE, false, ret_addr);
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&ebb_fake_mutex);
     return rc;
 }
 
 void ebb__os_unmap(void *addr, size_t bytes)
 {
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&ebb_fake_mutex);
     struct record *r = find(addr);
     REQUIRE(r != NULL && !r->reservation && r->base == addr && r->bytes == bytes);
     drop(r);
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&ebb_fake_mutex);
 }
 
 int ebb__os_remap(void *addr, size_t old_bytes, size_t new_bytes, void **ret_addr)
 {
     int rc = -ENOMEM;
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&ebb_fake_mutex);
     struct record *r = find(addr);
     REQUIRE(r != NULL && !r->reservation && r->base == addr && r->bytes == old_bytes);
     REQUIRE(new_bytes != 0 && new_bytes % STEP_BYTES == 0);
@@ -306,7 +354,7 @@ int ebb__os_remap(void *addr, size_t old_bytes, size_t new_bytes, void **ret_add
     if (ebb_fake.reserved_bytes + others > ebb_fake.as_bytes ||
         ebb_fake.committed_bytes + others > ebb_fake.commit_bytes) {
         ebb_fake.failures++;
-    } else if (!must_fail()) {
+    } else if (!ebb_fake_must_fail()) {
         void *got = mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE);
         if (got != MAP_FAILED) {
             r->base = got;
@@ -316,34 +364,6 @@ int ebb__os_remap(void *addr, size_t old_bytes, size_t new_bytes, void **ret_add
             rc = 0;
         }
     }
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&ebb_fake_mutex);
     return rc;
-}
-
-uint64_t ebb__os_now_ms(void)
-{
-    return ebb_fake.now_ms;
-}
-
-uint32_t ebb__os_pid(void)
-{
-    return ebb_fake.pid;
-}
-
-const char *ebb__os_env(const char *name)
-{
-    (void)name;
-    return ebb_fake.env;
-}
-
-void ebb__os_thread_exit_arm(void (*fn)(void *), void *arg)
-{
-    exit_fn = fn;
-    exit_arg = arg;
-}
-
-int ebb__os_on_fork_child(void (*fn)(void))
-{
-    (void)fn;
-    return 0;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The contract of os.h on Linux, by raw system calls: errno is kept, interposed mmap or read are not met. */
+ * The contract of os.h on Linux, by raw system calls: errno is kept, interposed mmap or read are not met. Here: address
+ * space, limits, the clock. linux_purge.c has the pages, linux_thread.c the threads. */
 #include <fcntl.h>
-#include <linux/prctl.h>
-#include <pthread.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -11,11 +10,8 @@
 #include <unistd.h>
 
 #include "base/syscall.h"
-#include "os/os.h"
+#include "os/linux_priv.h"
 
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -64,17 +60,24 @@ void ebb__os_limits(struct ebb_os_limits *ret_limits)
     ret_limits->memlock_bytes = rlimit_bytes(RLIMIT_MEMLOCK);
 }
 
+size_t ebb__os_read_file(const char *path, char *ret_text, size_t bytes)
+{
+    long fd = ebb__syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    if (fd < 0)
+        return 0;
+    long len = ebb__syscall(SYS_read, fd, (long)ret_text, (long)bytes - 1, 0, 0, 0);
+    (void)ebb__syscall(SYS_close, fd, 0, 0, 0, 0, 0);
+    if (len <= 0)
+        return 0;
+    ret_text[len] = '\0';
+    return (size_t)len;
+}
+
 size_t ebb__os_max_map_count(void)
 {
     char text[24];
-    size_t value = 0;
-    long fd =
-        ebb__syscall(SYS_openat, AT_FDCWD, (long)"/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC, 0, 0, 0);
-    if (fd < 0)
-        return DEFAULT_MAX_MAP_COUNT;
-    long len = ebb__syscall(SYS_read, fd, (long)text, sizeof(text), 0, 0, 0);
-    (void)ebb__syscall(SYS_close, fd, 0, 0, 0, 0, 0);
-    for (long i = 0; i < len && text[i] >= '0' && text[i] <= '9'; i++)
+    size_t value = 0, len = ebb__os_read_file("/proc/sys/vm/max_map_count", text, sizeof(text));
+    for (size_t i = 0; i < len && text[i] >= '0' && text[i] <= '9'; i++)
         value = value * 10 + (size_t)(text[i] - '0');
     return value != 0 ? value : DEFAULT_MAX_MAP_COUNT;
 }
@@ -143,14 +146,6 @@ int ebb__os_commit(void *addr, size_t bytes)
     return (int)ebb__syscall(SYS_mprotect, (long)addr, (long)bytes, PROT_READ | PROT_WRITE, 0, 0, 0);
 }
 
-int ebb__os_purge(void *addr, size_t bytes)
-{
-    long rc = ebb__syscall(SYS_madvise, (long)addr, (long)bytes, MADV_DONTNEED, 0, 0, 0);
-    if (rc == -EINVAL) /* locked memory */
-        rc = ebb__syscall(SYS_madvise, (long)addr, (long)bytes, MADV_DONTNEED_LOCKED, 0, 0, 0);
-    return (int)rc;
-}
-
 int ebb__os_map(size_t bytes, size_t align, void **ret_addr)
 {
     return map_aligned(bytes, align, PROT_READ | PROT_WRITE, ret_addr);
@@ -177,6 +172,13 @@ uint64_t ebb__os_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t ebb__os_now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 uint32_t ebb__os_pid(void)
 {
     return (uint32_t)ebb__syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
@@ -191,38 +193,4 @@ const char *ebb__os_env(const char *name)
         if (strncmp(*e, name, len) == 0 && (*e)[len] == '=')
             return *e + len + 1;
     return NULL;
-}
-
-/* ---- thread exit: one pthread key, whose destructor runs once for each thread that armed it ---- */
-
-static pthread_key_t exit_key;
-static _Atomic int exit_key_state; /* 0 none, 1 being made, 2 usable */
-static EBB_TLS void (*exit_fn)(void *);
-static EBB_TLS void *exit_arg;
-
-static void run_exit_fn(void *unused)
-{
-    (void)unused;
-    if (exit_fn != NULL)
-        exit_fn(exit_arg);
-}
-
-void ebb__os_thread_exit_arm(void (*fn)(void *), void *arg)
-{
-    int none = 0;
-    exit_fn = fn;
-    exit_arg = arg;
-    if (fn == NULL)
-        return;
-    if (atomic_compare_exchange_strong(&exit_key_state, &none, 1))
-        atomic_store(&exit_key_state, pthread_key_create(&exit_key, run_exit_fn) == 0 ? 2 : 3);
-    /* A thread that meets state 1 keeps its cache unarmed: it loses a few blocks at its exit, nothing else.
-     */
-    if (atomic_load(&exit_key_state) == 2)
-        (void)pthread_setspecific(exit_key, &exit_key);
-}
-
-int ebb__os_on_fork_child(void (*fn)(void))
-{
-    return -pthread_atfork(NULL, NULL, fn);
 }

@@ -2,7 +2,7 @@
  *
  * The contract with the kernel: all that ebb asks of Linux, with pre- and postconditions.
  *
- * Two implementations have these symbols: linux.c (library `os`) and fake.c (library `os_fake`, tests only:
+ * Two implementations have these symbols: linux*.c (library `os`) and fake*.c (library `os_fake`, tests only:
  * fails on demand, other page sizes, limited memory, a virtual clock). A module is linked with one of them;
  * there is no table of function pointers on the way.
  *
@@ -52,6 +52,31 @@ int ebb__os_commit(void *addr, size_t bytes);
  * before 5.18) */
 int ebb__os_purge(void *addr, size_t bytes);
 
+struct ebb_os_range {
+    void *addr;
+    size_t bytes;
+};
+
+/* Purges many ranges with as few calls and as few flushes of address translations as the kernel allows: one for all of
+ * them with process_madvise(), one for each range where that is missing or forbidden.
+ * pre: each as for ebb__os_purge(), count <= EBB_OS_PURGE_MAX
+ * post: the first n ranges (n is returned) read as zero, the others are as they were
+ * Cost: about 50 ns for each resident page, 1 to 5 us for the flush on each processor that runs the process. */
+#define EBB_OS_PURGE_MAX 64u
+unsigned ebb__os_purge_many(const struct ebb_os_range *ranges, unsigned count);
+
+/* How the kernel makes huge pages of memory that nobody advised about (/sys/kernel/mm/transparent_hugepage/enabled, and
+ * prctl PR_SET_THP_DISABLE). EBB_THP_NEVER when that cannot be read. Cost: opens a file; for start only. */
+enum ebb_os_thp { EBB_THP_NEVER = 0, EBB_THP_MADVISE, EBB_THP_ALWAYS };
+enum ebb_os_thp ebb__os_thp(void);
+
+/* No huge pages in a reservation, for ever. pre: a whole reservation, just made. */
+int ebb__os_no_huge(void *addr, size_t bytes);
+
+/* Makes one huge page of a resident range now; the flags of the mapping do not change. pre: committed, 2 MiB, aligned to it
+ * -EINVAL (not known, or forbidden here), -ENOMEM, -EAGAIN (not now), -EBUSY */
+int ebb__os_collapse(void *addr, size_t bytes);
+
 /* A mapping of its own, zeroed, readable and writable.
  * pre: bytes a multiple of 64 KiB; align a power of two, at least 64 KiB
  * post: *ret_addr is a multiple of align */
@@ -67,6 +92,12 @@ int ebb__os_remap(void *addr, size_t old_bytes, size_t new_bytes, void **ret_add
 /* Milliseconds since an arbitrary start; never goes back. */
 uint64_t ebb__os_now_ms(void);
 
+/* The same clock, fine: a nanosecond's resolution at the price of a vDSO call. */
+uint64_t ebb__os_now_ns(void);
+
+/* Processor time of the calling thread. Cost: a system call. */
+uint64_t ebb__os_thread_cpu_ns(void);
+
 /* Process id, asked from the kernel each time. */
 uint32_t ebb__os_pid(void);
 
@@ -78,8 +109,53 @@ const char *ebb__os_env(const char *name);
  * Not for the main thread's exit(). May call malloc. */
 void ebb__os_thread_exit_arm(void (*fn)(void *), void *arg);
 
-/* Calls fn in the child of every fork() from now on, before other handlers registered later.
+/* Calls these around every fork() from now on; prepare after the handlers that were registered later, child before them.
  * pre: called once, from a constructor */
-int ebb__os_on_fork_child(void (*fn)(void));
+int ebb__os_on_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+/* ---- one side of an asymmetric fence ----
+ * After ebb__os_barrier() returned 0: of every other thread of the process, each access to memory is either ordered, in the
+ * thread's own order of program, before something that the caller did before the call, or after something it does after it.
+ * The other side is a compiler barrier. (membarrier PRIVATE_EXPEDITED.)
+ * init registers the process; 0 or -errno (-ENOSYS, -EPERM: then the fence must not be relied on). Call it once, not on the
+ * way of a block: in a process with threads it waits for a grace period of the kernel (milliseconds). A fork child
+ * inherits it. Cost of the barrier: 1 to 20 us. */
+int ebb__os_barrier_init(void);
+int ebb__os_barrier(void);
+
+/* ---- the background thread ---- */
+
+/* Starts a detached thread named "ebb" that runs fn(arg), with every signal blocked that pthread_sigmask() can block and a
+ * stack of its own of 64 KiB or the least that the C library allows. It must end by returning.
+ * pre: no lock of ours held; may call malloc (the C library does) -EAGAIN and others: no thread */
+int ebb__os_thread_start(void (*fn)(void *arg), void *arg);
+
+/* The calling thread's id in the kernel. */
+uint32_t ebb__os_thread_id(void);
+
+/* Threads of the process, the caller among them, and a main thread that has ended by pthread_exit(); 0 when unknown. Opens
+ * no descriptor. */
+unsigned ebb__os_thread_count(void);
+
+/* False until a second thread was made (__libc_single_threaded, where the C library has it; else by counting). */
+bool ebb__os_is_threaded(void);
+
+/* Sleeps until ebb__os_wake() or for timeout_ms, for ever with EBB_OS_FOREVER. True when woken; *ret_payload is what the
+ * waker said (several wakes that said 0 may be taken as one). Uses signal EBB_OS_WAKE_SIGNAL, directed at this thread; one that
+ * was meant for the process and went astray is handed on to the main thread, as SI_QUEUE when it came from kill().
+ * pre: called from a thread that ebb__os_thread_start() made */
+#define EBB_OS_FOREVER     UINT64_MAX
+#define EBB_OS_WAKE_SIGNAL 57
+bool ebb__os_sleep(uint64_t timeout_ms, uint64_t *ret_payload);
+
+/* A signal is a wake when it was queued (si_code SI_QUEUE) with this magic in the upper 16 bits of its 64-bit value; the lower
+ * 48 are the payload. Other processes may wake the thread in the same way (rt_tgsigqueueinfo). */
+#define EBB_OS_WAKE_MAGIC        UINT64_C(0xebb5)
+#define EBB_OS_WAKE_PAYLOAD_BITS 48
+#define EBB_OS_WAKE_PAYLOAD_MAX  ((UINT64_C(1) << EBB_OS_WAKE_PAYLOAD_BITS) - 1)
+
+/* Wakes a sleeping thread of this process, or makes its next sleep return at once. *ret_payload of that sleep is the payload,
+ * without the magic. 0, -ESRCH, -EAGAIN (queue full), -EINVAL (payload of more than 48 bits). */
+int ebb__os_wake(uint32_t tid, uint64_t payload);
 
 #endif

@@ -407,7 +407,7 @@ static void in_child(void)
 static void fork_children_are_told(void)
 {
     int status;
-    EXPECT_EQ(ebb__os_on_fork_child(in_child), 0);
+    EXPECT_EQ(ebb__os_on_fork(NULL, NULL, in_child), 0);
     pid_t pid = fork();
     if (pid == 0)
         _exit(forks_seen == 1 ? 0 : 1);
