@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "conf/conf.h"
 #include "ebb/malloc.h"
+#include "governor/governor.h"
 
 const char *ebb_version(void)
 {
@@ -12,8 +13,7 @@ const char *ebb_version(void)
 int ebb__api_trim(size_t keep_bytes)
 {
     ebb__cache_flush_thread();
-    ebb__cache_flush_depot();
-    return ebb__heap_trim(keep_bytes) != 0;
+    return ebb__governor_trim(keep_bytes) != 0;
 }
 
 int ebb_trim(size_t keep_bytes)

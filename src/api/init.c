@@ -17,6 +17,7 @@
  */
 #include "api/api.h"
 #include "conf/conf.h"
+#include "governor/governor.h"
 #include "os/os.h"
 
 static _Atomic uint32_t process;
@@ -31,6 +32,7 @@ static void after_fork(void)
 {
     ebb__heap_after_fork();
     ebb__cache_after_fork();
+    ebb__governor_fork_child();
     atomic_store(&process, ebb__os_pid());
 }
 
@@ -55,5 +57,6 @@ __attribute__((constructor(101))) static void start(void)
     (void)ebb__conf_parse(ebb__os_env("EBB_MALLOC"), complain);
     ebb__cache_configure();
     ebb__lock_stuck = stuck;
-    (void)ebb__os_on_fork(NULL, NULL, after_fork);
+    (void)ebb__os_on_fork(ebb__governor_fork_prepare, ebb__governor_fork_parent, after_fork);
+    ebb__governor_start();
 }

@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "conf/conf.h"
 #include "ebb/malloc.h"
+#include "governor/governor.h"
 #include "stats/stats.h"
 
 static void *fail(int error)
@@ -20,6 +21,7 @@ void *ebb__api_malloc_slow(size_t bytes)
         p = ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, false);
     else
         p = NULL;
+    ebb__governor_serve(__builtin_return_address(0));
     return p != NULL ? p : fail(ENOMEM);
 }
 
@@ -54,6 +56,7 @@ void ebb__api_free_slow(void *p, enum ebb_put why, const char *caller)
     size_t usable;
     if (why == EBB_PUT_FULL) {
         ebb__cache_put_slow(p, caller);
+        ebb__governor_serve(__builtin_return_address(0));
         return;
     }
     if (p == NULL)
@@ -62,6 +65,7 @@ void ebb__api_free_slow(void *p, enum ebb_put why, const char *caller)
     case EBB_BLOCK_SPAN:
     case EBB_BLOCK_LANE:
         ebb__heap_large_free(p);
+        ebb__governor_serve(__builtin_return_address(0));
         return;
     case EBB_BLOCK_SMALL:
         if (why == EBB_PUT_TWICE)

@@ -21,9 +21,10 @@
 #include "base/compiler.h"
 
 enum ebb_rank {
-    EBB_RANK_INIT = 1, /* api: the two phases of start */
-    EBB_RANK_CACHES,   /* cache: list of all thread caches */
-    EBB_RANK_BIN,      /* heap: slabs of one size class; one at a time */
+    EBB_RANK_RETURN = 1, /* heap: whoever gives memory back or empties caches; malloc never needs it */
+    EBB_RANK_CACHES,     /* cache: list of all thread caches */
+    EBB_RANK_THREAD,     /* cache: who may use one thread's cache */
+    EBB_RANK_BIN,        /* heap: slabs of one size class; one at a time */
     EBB_RANK_GROW,  /* heap: reservations and the commit frontier; the only one held across a system call */
     EBB_RANK_SPACE, /* heap: units, extents, groups */
     EBB_RANK_LANE,  /* heap: blocks with a mapping of their own */
@@ -89,7 +90,8 @@ EBB_INLINE void ebb__lock_reset(struct ebb_lock *lock)
     atomic_store_explicit(&lock->state, 0, memory_order_relaxed);
 }
 
-/* Debug builds: true when the calling thread holds no lock of ours (always true otherwise). */
+/* Debug builds: true when the calling thread holds no lock that malloc or free may have to wait for: none of ours but
+ * EBB_RANK_RETURN (always true otherwise). */
 bool ebb__lock_none_held(void);
 
 #endif

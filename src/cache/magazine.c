@@ -83,3 +83,16 @@ void ebb__mag_destroy(struct magazine *m)
     if (!ebb__mag_push(&empties[m->size], m, EMPTIES_MAX))
         ebb__heap_give(EBB_CLASS_MAG_128 + m->size, &block, 1, "cache");
 }
+
+void ebb__mag_drain_empties(bool all)
+{
+    static uint64_t seen[EBB_MAG_SIZES]; /* under EBB_RANK_RETURN */
+    for (unsigned size = 0; size < EBB_MAG_SIZES; size++) {
+        void *block;
+        uint64_t word = atomic_load_explicit(&empties[size].word, memory_order_relaxed);
+        if (all || word == seen[size])
+            while ((block = ebb__mag_pop(&empties[size])) != NULL)
+                ebb__heap_give(EBB_CLASS_MAG_128 + size, &block, 1, "cache");
+        seen[size] = atomic_load_explicit(&empties[size].word, memory_order_relaxed);
+    }
+}

@@ -47,6 +47,9 @@ struct magazine *ebb__mag_peek(const struct mag_stack *stack);
 struct magazine *ebb__mag_create(unsigned size);
 void ebb__mag_destroy(struct magazine *m);
 
+/* Gives back the empty magazines that wait, or those that nobody has asked for since the last call. */
+void ebb__mag_drain_empties(bool all);
+
 extern struct mag_stack ebb__depot[EBB_CACHE_BINS]; /* full magazines by class */
 
 #endif

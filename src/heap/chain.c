@@ -95,7 +95,7 @@ static void *take_short(size_t units, unsigned align, bool committed_only, bool 
     ret_need->commit = NULL;
     for (uint32_t g = 0; g < s->group_count; g++) {
         const struct reservation *r = ebb__space_reservation_of_group(g);
-        if (s->state[g] == EBB_GROUP_CHAIN)
+        if (s->state[g] != EBB_GROUP_VIRGIN && s->state[g] != EBB_GROUP_ACTIVE)
             continue;
         if (s->state[g] == EBB_GROUP_VIRGIN) {
             if (r->base + r->bytes - s->groups[g] < (k + 1) * EBB_EXTENT_BYTES)

@@ -289,7 +289,9 @@ static void use_units(struct extent *e, unsigned first, unsigned n, uint64_t *re
     e->nfree = (uint16_t)(e->nfree - n);
     e->ndirty = (uint16_t)(e->ndirty - backed);
     s->dirty_units -= backed;
+    s->retaken_units += backed;
     s->backed_units += n - backed;
+    s->used_peak_units = ebb__max(s->used_peak_units, s->backed_units - s->dirty_units);
 }
 
 /* Lowest start of n units in the extent, backed ones if `which` says so. */
@@ -406,45 +408,83 @@ void ebb__extent_give_locked(uintptr_t base, unsigned number, unsigned first, un
 {
     struct space *s = &ebb__space;
     struct extent *e = ebb__extent_at(base, number);
+    unsigned backed = ebb__bitmap_count(e->backed, first, n); /* a slab's holes are not */
     EBB_ASSERT(ebb__bitmap_count(e->free, first, n) == 0);
     ebb__bitmap_set(e->free, first, n);
     e->nfree = (uint16_t)(e->nfree + n);
     if (clean) {
         ebb__bitmap_clear(e->backed, first, n);
-        s->backed_units -= n;
+        s->backed_units -= backed;
     } else {
-        e->ndirty = (uint16_t)(e->ndirty + n);
-        s->dirty_units += n;
+        e->ndirty = (uint16_t)(e->ndirty + backed);
+        s->dirty_units += backed;
+        if (s->dirty_units > EBB_DIRTY_FLOOR_UNITS)
+            ebb__heap_want_upkeep(EBB_UPKEEP_DIRTY);
     }
+    s->used_low_units = ebb__min(s->used_low_units, s->backed_units - s->dirty_units);
     e->freed_ms = (uint32_t)ebb__os_now_ms();
     if (e->nfree == EBB_EXTENT_UNITS)
         ebb__extent_release(base, number);
+    else if (!clean && backed != n)
+        ebb__extent_index(base, number);
     else
         index_given(base, number, first, clean);
 }
 
-unsigned ebb__extent_claim_dirty(uintptr_t base, unsigned number, struct unit_run *ret_runs, unsigned most)
+/* ---- for those who give back to the kernel ---- */
+
+unsigned ebb__extent_claim_dirty(uintptr_t base, unsigned number, uint64_t *ret_units)
 {
     struct extent *e = ebb__extent_at(base, number);
-    unsigned page = (unsigned)(ebb__os_page_bytes() / EBB_UNIT_BYTES), count = 0, pos = 0;
-    uint64_t words[EBB_EXTENT_UNITS / 64];
-    if (e->ndirty < page)
+    unsigned page = (unsigned)(ebb__os_page_bytes() / EBB_UNIT_BYTES), held = 0;
+    memset(ret_units, 0, EBB_EXTENT_UNITS / 8);
+    if (e->ndirty == 0)
         return 0;
-    for (unsigned i = 0; i < EBB_EXTENT_UNITS / 64; i++)
-        words[i] = e->free[i] & e->backed[i];
-    while (count < most && (pos = ebb__bitmap_next_set(words, EBB_EXTENT_UNITS, pos)) < EBB_EXTENT_UNITS) {
-        unsigned end = ebb__bitmap_next_clear(words, EBB_EXTENT_UNITS, pos);
-        unsigned first = (unsigned)ebb__align_up(pos, page), last = (unsigned)ebb__align_down(end, page);
-        if (first < last) {
-            use_units(e, first, last - first, NULL);
-            ret_runs[count++] = (struct unit_run){first, last - first};
+    for (unsigned pos = 0; (pos = ebb__bitmap_next_set(e->free, EBB_EXTENT_UNITS, pos)) < EBB_EXTENT_UNITS;) {
+        unsigned end = ebb__bitmap_next_clear(e->free, EBB_EXTENT_UNITS, pos);
+        for (unsigned at = (unsigned)ebb__align_up(pos, page); at + page <= end; at += page) {
+            unsigned backed = ebb__bitmap_count(e->backed, at, page);
+            if (backed != 0)
+                ebb__bitmap_set(ret_units, at, page);
+            held += backed;
         }
         pos = end;
     }
-    if (count != 0)
+    for (unsigned at = 0; (at = ebb__bitmap_next_set(ret_units, EBB_EXTENT_UNITS, at)) < EBB_EXTENT_UNITS;) {
+        unsigned end = ebb__bitmap_next_clear(ret_units, EBB_EXTENT_UNITS, at);
+        use_units(e, at, end - at, NULL);
+        at = end;
+    }
+    ebb__space.retaken_units -= held; /* nobody needed them */
+    if (held != 0)
         ebb__extent_index(base, number);
-    return count;
+    return held;
 }
+
+void ebb__extent_refill(void *start, unsigned units)
+{
+    uintptr_t base = ebb__group_base(start);
+    struct extent *e = ebb__extent_at(base, ebb__extent_number(start));
+    unsigned first = ebb__unit_number(start) % EBB_EXTENT_UNITS, count = ebb__popcount(units);
+    ebb__lock_take(&ebb__space_lock);
+    for (; units != 0; units &= units - 1)
+        ebb__bitmap_set(e->backed, first + (unsigned)__builtin_ctz(units), 1);
+    ebb__space.backed_units += count;
+    ebb__space.retaken_units += count;
+    ebb__lock_release(&ebb__space_lock);
+    EBB_COUNT(refaulted_bytes, count * EBB_UNIT_BYTES);
+}
+
+void ebb__extent_unback(uintptr_t base, unsigned number, const uint64_t *units)
+{
+    struct extent *e = ebb__extent_at(base, number);
+    for (unsigned i = 0; i < EBB_EXTENT_UNITS / 64; i++) {
+        ebb__space.backed_units -= ebb__popcount(e->backed[i] & units[i]);
+        e->backed[i] &= ~units[i];
+    }
+}
+
+/* ---- giving ---- */
 
 void ebb__extent_give(void *start, unsigned n)
 {

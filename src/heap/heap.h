@@ -70,9 +70,6 @@ bool ebb__heap_mark(const void *block, bool marked);
 
 /* ---- the whole ---- */
 
-/* Purges wholly free extents, except keep_bytes. Returns the bytes given back. */
-size_t ebb__heap_trim(size_t keep_bytes);
-
 struct ebb_heap_stats {
     size_t slab_blocks; /* blocks out of slabs, cached ones included */
     size_t slab_bytes;
@@ -83,6 +80,54 @@ struct ebb_heap_stats {
     size_t mappings;
 };
 void ebb__heap_stats(struct ebb_heap_stats *ret_stats);
+
+/* ---- giving back ---- */
+
+/* Held by whoever gives memory back or empties caches, and around fork, so that a child finds neither half done. */
+extern struct ebb_lock ebb__return_lock; /* EBB_RANK_RETURN */
+
+/* Gives back free memory, but not more than most_bytes, not what would leave less than keep_bytes free, and nothing where
+ * something was freed in the last idle_ms. Wholly free extents first. Returns the bytes. Takes the return lock for a batch of
+ * about half a millisecond at a time. */
+size_t ebb__heap_purge_free(size_t keep_bytes, size_t most_bytes, uint32_t idle_ms);
+
+/* Gives back pages without a living byte inside slabs that nobody has touched since the call before the last. */
+size_t ebb__heap_sweep(size_t most_bytes);
+
+/* Gives the empty slab that each class keeps back to its extent. */
+void ebb__heap_tidy_slabs(void);
+
+/* Gives back the metadata of groups that are empty and clean. */
+void ebb__heap_retire_groups(void);
+
+/* All of it, whatever was touched when, down to keep_bytes. Returns the bytes. */
+size_t ebb__heap_trim(size_t keep_bytes);
+
+/* What a policy must know; cheap, from one instant each. */
+struct ebb_heap_facts {
+    size_t used_bytes;                      /* units in use and backed */
+    size_t used_low_bytes, used_peak_bytes; /* extremes of that since the last call */
+    size_t dirty_bytes;                     /* free, and held */
+    size_t retaken_bytes; /* rises with free memory that is taken again: units, holes in slabs */
+    bool stirred;         /* slabs may have pages to give back */
+};
+void ebb__heap_facts(struct ebb_heap_facts *ret_facts);
+
+/* What may hold physical memory, in use or free, without a lock: the figure of about now. */
+size_t ebb__heap_backed_bytes(void);
+
+/* Reasons to look after the heap, set by whoever notices; the governor sleeps until there is one. */
+enum {
+    EBB_UPKEEP_DIRTY = 1,  /* free memory could go back */
+    EBB_UPKEEP_CACHES = 2, /* a thread has a cache */
+};
+extern _Atomic uint32_t ebb__heap_upkeep;
+
+EBB_INLINE void ebb__heap_want_upkeep(uint32_t why)
+{
+    if (EBB_UNLIKELY((atomic_load_explicit(&ebb__heap_upkeep, memory_order_relaxed) & why) == 0))
+        atomic_fetch_or_explicit(&ebb__heap_upkeep, why, memory_order_relaxed);
+}
 
 /* Walks everything. 0 or -EUCLEAN after a line naming the invariant. pre: no other thread is in the heap */
 int ebb__heap_check(void);

@@ -4,8 +4,9 @@
 #include "heap/heap_priv.h"
 
 struct census {
-    uint64_t used[EBB_GROUP_UNITS / 64]; /* units of the group that something living covers */
-    uint32_t slabs[EBB_CLASS_COUNT];     /* by class */
+    uint64_t used[EBB_GROUP_UNITS / 64];  /* units of the group that something living covers */
+    uint64_t holes[EBB_GROUP_UNITS / 64]; /* purged units of slabs */
+    uint32_t slabs[EBB_CLASS_COUNT];      /* by class */
     uint32_t empty[EBB_CLASS_COUNT];
     uint32_t listed[EBB_CLASS_COUNT]; /* slabs that have a free block */
     size_t backed_units, dirty_units;
@@ -27,6 +28,11 @@ static int check_slab(struct census *k, const char *start, unsigned c)
         unsigned entry = ebb__unit_entry(start + u * EBB_UNIT_BYTES);
         EBB_HOLDS("H1", entry == (c | u << 8), entry, c | u << 8);
     }
+    EBB_HOLDS("H9", (s->holes & ~ebb__slab_idle_units(s)) == 0, s->holes, start);
+    EBB_HOLDS("H10", s->claimed == 0, s->claimed, start);
+    for (unsigned u = 0; u < class->units; u++)
+        if (s->holes >> u & 1)
+            ebb__bitmap_set(k->holes, ebb__unit_number(start) + u, 1);
     k->slabs[c]++;
     k->empty[c] += nfree == class->blocks;
     k->listed[c] += nfree != 0;
@@ -80,7 +86,8 @@ static int check_extent(struct census *k, uintptr_t base, unsigned number)
         dirty[i] = e->free[i] & e->backed[i];
         EBB_HOLDS("H1", e->free[i] == ~k->used[number * EBB_ARRAY_COUNT(dirty) + i], e->free[i],
                   k->used[number * EBB_ARRAY_COUNT(dirty) + i]);
-        EBB_HOLDS("H4", (~e->free[i] & ~e->backed[i]) == 0, e->free[i], e->backed[i]);
+        EBB_HOLDS("H9", (~e->free[i] & ~e->backed[i]) == k->holes[number * EBB_ARRAY_COUNT(dirty) + i],
+                  e->free[i], e->backed[i]);
     }
     EBB_HOLDS("H2", e->nfree == EBB_EXTENT_UNITS - used, e->nfree, used);
     EBB_HOLDS("H2", e->ndirty == ebb__bitmap_count(dirty, 0, EBB_EXTENT_UNITS), e->ndirty, number);
@@ -113,6 +120,7 @@ static int check_group(struct census *k, uint32_t g)
     EBB_HOLDS("H4", (group->dirty_extents & ~group->free_extents) == 0, group->dirty_extents,
               group->free_extents);
     memset(k->used, 0, sizeof(k->used));
+    memset(k->holes, 0, sizeof(k->holes));
     ebb__walk_group(g, visit, k);
     for (uint64_t left = group->extents; left != 0 && k->rc == 0; left &= left - 1)
         k->rc = check_extent(k, base, ebb__ctz(left));

@@ -8,7 +8,9 @@
  *   slab.c     blocks of size classes                           lock: one bin
  *   span.c     blocks of whole units                            no lock of its own
  *   lane.c     blocks with their own mapping                    lock: lane
- *   trim.c, rebuild.c, heap_check.c, heap_stats.c               walkers
+ *   purge.c    free extents and runs go back to the kernel      lock: return
+ *   sweep.c    so do free pages inside slabs                    lock: return
+ *   rebuild.c, heap_check.c, heap_stats.c                       walkers
  *
  * Truth and derived state. The unit map, the slabs' bitmaps and the spans' lengths are the truth. Free bitmaps
  * of extents, the index of runs, the lists of slabs and all counts can be derived from them; rebuild.c does that
@@ -27,6 +29,8 @@
  *       one empty slab
  *   H7  everything in use lies below the commit frontier of its reservation
  *   H8  a group is owned if and only if its metadata is readable and not covered by a chain
+ *   H9  a used unit is not backed if and only if it is a hole of its slab, and all blocks that touch a hole are free
+ *   H10 no slab has units claimed by the sweeper, but while it sweeps (under the return lock)
  */
 #ifndef EBB_HEAP_PRIV_H
 #define EBB_HEAP_PRIV_H
@@ -38,13 +42,14 @@
 
 /* ---- sizes that others must agree with ---- */
 
-#define EBB_CACHE_BYTES      2560u /* one thread's cache; src/cache asserts that it fits */
-#define EBB_MID_MAX_UNITS    64u   /* spans up to 256 KiB are kept apart from larger ones */
-#define EBB_LANE_MIN_BYTES   EBB_MIB(32)
-#define EBB_RETURN_MIN_BYTES EBB_MIB(32) /* blocks from here on go back to the kernel when freed */
-#define EBB_LANE_MAX_BLOCKS  256u
-#define EBB_GROUPS_MAX       16384u /* 2 TiB */
-#define EBB_RESERVATIONS_MAX 64u
+#define EBB_CACHE_BYTES       2560u /* one thread's cache; src/cache asserts that it fits */
+#define EBB_MID_MAX_UNITS     64u   /* spans up to 256 KiB are kept apart from larger ones */
+#define EBB_LANE_MIN_BYTES    EBB_MIB(32)
+#define EBB_RETURN_MIN_BYTES  EBB_MIB(32) /* blocks from here on go back to the kernel when freed */
+#define EBB_DIRTY_FLOOR_UNITS 256u        /* 1 MiB: less than that is not worth waking anybody */
+#define EBB_LANE_MAX_BLOCKS   256u
+#define EBB_GROUPS_MAX        16384u /* 2 TiB */
+#define EBB_RESERVATIONS_MAX  64u
 
 /* ---- extents ---- */
 
@@ -64,7 +69,8 @@ enum ebb_kind {
 /* One extent's units. Guarded by the space lock. All zero: never used. */
 struct extent {
     uint64_t free[EBB_EXTENT_UNITS / 64];
-    uint64_t backed[EBB_EXTENT_UNITS / 64]; /* may hold physical memory; never clear for a used unit */
+    uint64_t
+        backed[EBB_EXTENT_UNITS / 64]; /* may hold physical memory; of used units, holes in slabs do not */
     uint16_t nfree;
     uint16_t ndirty;    /* free and backed */
     uint16_t run_any;   /* longest free run */
@@ -89,6 +95,8 @@ struct group {
     uint64_t extents;       /* that exist: the reservation may end inside the group */
     uint64_t free_extents;  /* wholly free */
     uint64_t dirty_extents; /* of those, with backed units */
+    _Atomic uint64_t
+        stirred; /* extents with slabs in which blocks were freed since they were swept. No lock */
     uint64_t runs[2][EBB_INDEXED_KINDS]
                  [EBB_RUN_CLASSES]; /* index: extents whose longest run has this class */
 };
@@ -99,10 +107,14 @@ struct slab {
     uint32_t next, prev; /* global unit numbers; 0 ends the list */
     uint16_t nfree;
     uint8_t code;
-    uint8_t list; /* which list of the bin; EBB_SLAB_LISTS when full and in none */
-    uint32_t unused;
-    uint64_t free[]; /* bit set: block is free */
+    uint8_t list : 4; /* which list of the bin; EBB_SLAB_LISTS when full and in none */
+    uint8_t heat : 4; /* sweeps that must pass before its free pages are cold; 0: nothing was freed since */
+    uint16_t holes;   /* bit u: unit u was purged and no block of it handed out since; it reads as zero */
+    uint16_t claimed; /* bit u: the sweeper has taken the free blocks that touch unit u */
+    uint64_t free[];  /* bit set: block is free */
 };
+
+#define EBB_SLAB_HOT 2u /* a sweep finds it, the next one takes it: untouched for a whole interval */
 
 /* First unit of a span. Owned by whoever holds the block; changed under the space lock. */
 struct span {
@@ -164,7 +176,8 @@ EBB_INLINE _Atomic uint16_t *ebb__map_entry(const void *p)
 enum ebb_group_state {
     EBB_GROUP_VIRGIN = 0, /* reads as zero, or is not committed yet */
     EBB_GROUP_ACTIVE,     /* has metadata */
-    EBB_GROUP_CHAIN       /* wholly inside a chain of extents that began in an earlier group */
+    EBB_GROUP_CHAIN,      /* wholly inside a chain of extents that began in an earlier group */
+    EBB_GROUP_RETIRING    /* empty; its metadata is under advice */
 };
 
 struct reservation {
@@ -182,8 +195,11 @@ struct space {
     uint32_t group_count;   /* groups with an address, in all states */
     uint32_t active_words;  /* words of 64 groups that hold every group ever active */
     uint32_t reservation_count;
-    size_t backed_units; /* that may hold physical memory */
-    size_t dirty_units;  /* of those, free */
+    size_t backed_units;                    /* that may hold physical memory */
+    size_t dirty_units;                     /* of those, free */
+    size_t used_low_units, used_peak_units; /* extremes of what was in use since the governor asked */
+    size_t
+        retaken_units; /* rises with every unit that is taken again while it is dirty, or after it was purged */
     struct reservation reservations[EBB_RESERVATIONS_MAX];
     uint8_t state[EBB_GROUPS_MAX];    /* enum ebb_group_state */
     uintptr_t groups[EBB_GROUPS_MAX]; /* base addresses */
@@ -255,13 +271,15 @@ void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t 
 /* Gives n units back, all in one extent, and clears the map entry of the first. Takes the space lock. */
 void ebb__extent_give(void *start, unsigned n);
 
-struct unit_run {
-    unsigned first, n; /* in an extent */
-};
+/* Takes every OS page that is wholly free and holds memory, as if it were allocated; sets its units in `ret_units`, one bit for
+ * each unit of the extent. Returns the units that held memory. Space lock held. */
+unsigned ebb__extent_claim_dirty(uintptr_t base, unsigned number, uint64_t *ret_units);
 
-/* Takes up to `most` runs of whole OS pages of an extent that are free and backed, as if they were allocated, so that they can
- * be purged without a lock. Returns how many. Space lock held. */
-unsigned ebb__extent_claim_dirty(uintptr_t base, unsigned number, struct unit_run *ret_runs, unsigned most);
+/* A used run becomes backed again, unit i where bit i of `units` is set: blocks in holes of a slab are handed out. Takes the space lock. */
+void ebb__extent_refill(void *start, unsigned units);
+
+/* The other way: units of a slab were purged. Space lock held. */
+void ebb__extent_unback(uintptr_t base, unsigned number, const uint64_t *units);
 
 /* Writes what makes units a living span. Space lock held. */
 void ebb__span_birth(void *start, size_t units);
@@ -324,8 +342,39 @@ struct slab *ebb__slab_at(uint32_t id, uintptr_t *ret_start);
 void ebb__slab_link(struct bin *bin, struct slab *s, uint32_t id);
 unsigned ebb__slab_list_for(unsigned nfree, unsigned blocks);
 
-/* Gives back the empty slabs that bins keep. No lock held. */
-void ebb__slab_trim(void);
+/* The units of a slab, as bits, whose blocks are all free. The bin's lock held. */
+unsigned ebb__slab_idle_units(const struct slab *s);
+
+/* Takes the free blocks that touch these units, all of them idle; and gives them back, `purged` of the units as holes. The bin's
+ * lock held. release returns true when the slab has run empty meanwhile and has left its bin: the caller gives it to
+ * ebb__slab_free() without a lock. */
+void ebb__slab_claim(struct bin *bin, struct slab *s, void *start, unsigned units);
+bool ebb__slab_release(struct bin *bin, struct slab *s, void *start, unsigned purged);
+void ebb__slab_free(void *start, unsigned units);
+
+/* In a fork child: what the sweeper had taken is free again. */
+void ebb__slab_unclaim(struct slab *s);
+
+/* ---- sweep.c ---- */
+
+enum ebb_sweep {
+    EBB_SWEEP_FREE, /* free units only */
+    EBB_SWEEP_COLD, /* also pages of slabs that cooled down; one step cooler are the others */
+    EBB_SWEEP_ALL   /* also of those that were touched just now */
+};
+
+/* Claims and, as batches fill, purges the OS pages without a living byte in one extent in use.
+ * pre: the return lock held, no other; the batch is not full */
+void ebb__sweep_extent(uint32_t g, unsigned number, enum ebb_sweep how);
+
+/* True when the batch must be finished before another extent is begun. */
+bool ebb__sweep_is_full(void);
+
+/* Finishes what sweeps have begun: until then the blocks are out of everybody's reach. Returns the bytes given back. */
+size_t ebb__sweep_finish(void);
+
+/* In a fork child. */
+void ebb__sweep_after_fork(void);
 
 /* ---- rebuild.c ---- */
 

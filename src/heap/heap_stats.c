@@ -56,3 +56,28 @@ void ebb__heap_stats(struct ebb_heap_stats *ret_stats)
     ebb__lock_release(&ebb__lane_lock);
     *ret_stats = stats;
 }
+
+void ebb__heap_facts(struct ebb_heap_facts *ret_facts)
+{
+    struct space *s = &ebb__space;
+    struct ebb_heap_facts facts = {0};
+    ebb__lock_take(&ebb__space_lock);
+    facts.used_bytes = (s->backed_units - s->dirty_units) * EBB_UNIT_BYTES;
+    facts.used_low_bytes = ebb__min(s->used_low_units * EBB_UNIT_BYTES, facts.used_bytes);
+    facts.used_peak_bytes = ebb__max(s->used_peak_units * EBB_UNIT_BYTES, facts.used_bytes);
+    s->used_low_units = s->used_peak_units = s->backed_units - s->dirty_units;
+    facts.dirty_bytes = s->dirty_units * EBB_UNIT_BYTES;
+    facts.retaken_bytes = s->retaken_units * EBB_UNIT_BYTES;
+    for (uint32_t g = 0; g < s->group_count && !facts.stirred; g++)
+        if (s->state[g] == EBB_GROUP_ACTIVE)
+            facts.stirred =
+                atomic_load_explicit(&((struct group *)(s->groups[g] + EBB_META_GROUP_AT))->stirred,
+                                     memory_order_relaxed) != 0;
+    ebb__lock_release(&ebb__space_lock);
+    *ret_facts = facts;
+}
+
+size_t ebb__heap_backed_bytes(void)
+{
+    return __atomic_load_n(&ebb__space.backed_units, __ATOMIC_RELAXED) * EBB_UNIT_BYTES;
+}

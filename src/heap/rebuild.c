@@ -14,6 +14,7 @@
  *   - Units that no living slab or span covers are free: a slab or span comes to life last and dies first.
  *   - Blocks that a vanished thread had taken, cached or not, stay taken: they are lost to the child.
  *   - `backed` is a superset of the truth in every order of writes, so it is kept; for units in use it is set.
+ *   - What a sweep had claimed inside slabs is in their descriptors (`claimed`), and is free again.
  *   - Chains over whole groups: their groups are covered if their head lives, else virgin; virgin must read as
  *     zero, so the child purges them (or activates them, dirty, where that fails).
  *
@@ -115,6 +116,9 @@ static void retake(char *start, size_t units, unsigned code, void *arg)
     struct slab *s = ebb__desc_of(start);
     struct bin *bin = &ebb__bins[code];
     s->code = (uint8_t)code;
+    s->holes = 0; /* the units count as backed again */
+    if (s->claimed != 0)
+        ebb__slab_unclaim(s);
     s->nfree = (uint16_t)ebb__bitmap_count(s->free, 0, ebb__classes[code].blocks);
     bin->slab_count++;
     bin->empty_count += s->nfree == ebb__classes[code].blocks;
@@ -162,6 +166,11 @@ static void rebuild(void)
     /* Groups inside chains first count as uncovered; living heads claim them back. */
     static uint8_t was_chain[EBB_GROUPS_MAX];
     for (uint32_t g = 0; g < s->group_count; g++) {
+        if (s->state[g] == EBB_GROUP_RETIRING) { /* empty and clean; its metadata must be zero for VIRGIN */
+            if (ebb__os_purge((void *)s->groups[g], EBB_EXTENT_BYTES) != 0)
+                memset((void *)s->groups[g], 0, EBB_EXTENT_BYTES);
+            s->state[g] = EBB_GROUP_VIRGIN;
+        }
         was_chain[g] = s->state[g] == EBB_GROUP_CHAIN;
         if (was_chain[g])
             s->state[g] = EBB_GROUP_VIRGIN;
@@ -191,6 +200,8 @@ void ebb__heap_after_fork(void)
     ebb__lock_reset(&ebb__space_lock);
     ebb__lock_reset(&ebb__grow_lock);
     ebb__lock_reset(&ebb__lane_lock);
+    ebb__lock_reset(&ebb__return_lock);
+    ebb__sweep_after_fork();
     atomic_store(&ebb__limbo, 0);
     if (torn)
         rebuild();

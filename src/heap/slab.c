@@ -19,6 +19,9 @@
  * never asked under it. Costs: take and give pay one lock for up to 125 blocks, and 2 to 6 ns a block.
  *
  * Failure: a short count. Fork: rebuild.c relists every slab from its bitmap.
+ *
+ * Holes. A unit of the slab whose blocks are all free can be purged while the others are in use (sweep.c): it is then a hole,
+ * which holds no memory until a block of it is handed out.
  */
 #include "heap/heap_priv.h"
 
@@ -54,7 +57,7 @@ static struct slab *slab_of_id(uint32_t id)
 void ebb__slab_link(struct bin *bin, struct slab *s, uint32_t id)
 {
     unsigned list = ebb__slab_list_for(s->nfree, ebb__classes[s->code].blocks);
-    s->list = (uint8_t)list;
+    s->list = list & 0xf;
     if (list == EBB_SLAB_LISTS)
         return;
     uint32_t first = bin->lists[list];
@@ -97,11 +100,20 @@ static void relink(struct bin *bin, struct slab *s, uint32_t id)
 
 /* ---- life and death ---- */
 
+/* The sweeper shall look at the slab's extent. */
+EBB_COLD static void stir(const char *start)
+{
+    atomic_fetch_or_explicit(&ebb__group_of(start)->stirred, UINT64_C(1) << ebb__extent_number(start),
+                             memory_order_relaxed);
+    ebb__heap_want_upkeep(EBB_UPKEEP_DIRTY);
+}
+
 /* Carves a slab; it is in no list yet. No lock held. */
 static void *make_slab(unsigned c)
 {
     const struct ebb_class *class = &ebb__classes[c];
-    char *start = ebb__extent_take(EBB_KIND_SLAB, class->units, 1, NULL);
+    uint64_t backed[1];
+    char *start = ebb__extent_take(EBB_KIND_SLAB, class->units, 1, backed);
     if (start == NULL)
         return NULL;
     struct slab *s = ebb__desc_of(start);
@@ -116,14 +128,18 @@ static void *make_slab(unsigned c)
     /* Last: with this the slab lives (see heap_priv.h). Whoever frees a block of it got the block through the
      * bin's lock. */
     atomic_store_explicit(ebb__map_entry(start), (uint16_t)c, memory_order_release);
+    if (backed[0] != 0) { /* pages that nobody may ever need hold memory from before */
+        s->heat = EBB_SLAB_HOT;
+        stir(start);
+    }
     EBB_COUNT(slabs_made, 1);
     return start;
 }
 
-/* Gives a slab's units back. It is in no list, counted in limbo, and all its blocks are free. No lock held.
- */
-static void free_slab(char *start, unsigned units)
+/* It is in no list, counted in limbo, and all its blocks are free. */
+void ebb__slab_free(void *slab_start, unsigned units)
 {
+    char *start = slab_start;
     for (unsigned u = 0; u < units; u++)
         atomic_store_explicit(ebb__map_entry(start + u * EBB_UNIT_BYTES), EBB_CODE_NONE,
                               memory_order_relaxed);
@@ -133,6 +149,29 @@ static void free_slab(char *start, unsigned units)
 }
 
 /* ---- taking ---- */
+
+/* The units that block `index` touches, as bits. */
+static unsigned units_of_block(const struct ebb_class *class, unsigned index)
+{
+    unsigned first = (index * class->bytes) >> EBB_UNIT_SHIFT;
+    unsigned last = (index * class->bytes + class->bytes - 1) >> EBB_UNIT_SHIFT;
+    return ((2u << last) - 1) & ~((1u << first) - 1);
+}
+
+/* Blocks that were just taken may lie in holes: these hold memory again from now on. The bin's lock held. */
+EBB_NOINLINE static void fill_holes(struct slab *s, uintptr_t start, void *const *blocks, unsigned count)
+{
+    const struct ebb_class *class = &ebb__classes[s->code];
+    unsigned touched = 0;
+    for (unsigned i = 0; i < count; i++)
+        touched |=
+            units_of_block(class, ebb__block_index((uint32_t)((uintptr_t)blocks[i] - start), class->magic));
+    touched &= s->holes;
+    if (touched == 0)
+        return;
+    ebb__extent_refill((void *)start, touched);
+    s->holes = (uint16_t)(s->holes & ~touched);
+}
 
 /* Takes up to `want` of the lowest free blocks of a slab. */
 static unsigned take_from(struct slab *s, uintptr_t start, void **ret_blocks, unsigned want)
@@ -150,6 +189,10 @@ static unsigned take_from(struct slab *s, uintptr_t start, void **ret_blocks, un
         s->free[w] = word;
     }
     s->nfree = (uint16_t)(s->nfree - got);
+    if (s->heat != 0)
+        s->heat = EBB_SLAB_HOT;
+    if (EBB_UNLIKELY(s->holes != 0))
+        fill_holes(s, start, ret_blocks, got);
     return got;
 }
 
@@ -236,8 +279,31 @@ static struct slab *give_one(unsigned c, void *block, const char *caller, char *
         ebb__die("%s: double free of block %p (%u bytes)", caller, block, class->bytes);
     s->free[index / 64] |= bit;
     s->nfree++;
+    if (s->heat == 0)
+        stir(start);
+    s->heat = EBB_SLAB_HOT;
     *ret_start = start;
     return s;
+}
+
+/* After nfree rose: puts the slab where it belongs. True when it has run empty and left the bin; it is then in limbo. */
+static bool settle(struct bin *bin, struct slab *s, const void *start)
+{
+    unsigned per_slab = ebb__classes[s->code].blocks;
+    if (s->nfree != per_slab) {
+        relink(bin, s, id_of(start));
+        return false;
+    }
+    unlink_slab(bin, s);
+    if (bin->empty_count ==
+        0) { /* one is kept, so that a class at a boundary does not carve again and again */
+        bin->empty_count = 1;
+        ebb__slab_link(bin, s, id_of(start));
+        return false;
+    }
+    bin->slab_count--;
+    ebb__limbo_enter();
+    return true;
 }
 
 void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char *caller)
@@ -252,28 +318,17 @@ void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char 
         for (; i < count && emptied == NULL; i++) {
             struct slab *s = give_one(c, blocks[i], caller, &start);
             bin->given_blocks++;
-            if (s->nfree == per_slab) {
-                unlink_slab(bin, s);
-                if (bin->empty_count ==
-                    0) { /* one is kept, so that a class at a boundary does not carve again and again */
-                    bin->empty_count = 1;
-                    ebb__slab_link(bin, s, id_of(start));
-                } else {
-                    bin->slab_count--;
-                    ebb__limbo_enter();
-                    emptied = start;
-                }
-            } else if (s->list != ebb__slab_list_for(s->nfree, per_slab)) {
-                relink(bin, s, id_of(start));
-            }
+            if ((s->nfree == per_slab || s->list != ebb__slab_list_for(s->nfree, per_slab)) &&
+                settle(bin, s, start))
+                emptied = start;
         }
         ebb__lock_release(&bin->lock);
         if (emptied != NULL)
-            free_slab(emptied, ebb__classes[c].units);
+            ebb__slab_free(emptied, ebb__classes[c].units);
     }
 }
 
-void ebb__slab_trim(void)
+void ebb__heap_tidy_slabs(void)
 {
     for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
         struct bin *bin = &ebb__bins[c];
@@ -294,8 +349,75 @@ void ebb__slab_trim(void)
         }
         ebb__lock_release(&bin->lock);
         if (id != 0)
-            free_slab((char *)start, ebb__classes[c].units);
+            ebb__slab_free((void *)start, ebb__classes[c].units);
     }
+}
+
+/* ---- for the sweeper ---- */
+
+/* The blocks that touch units [from, to): the first, and in *ret_count how many. */
+static unsigned blocks_touching(const struct ebb_class *class, unsigned from, unsigned to,
+                                unsigned *ret_count)
+{
+    unsigned first = ebb__block_index(from << EBB_UNIT_SHIFT, class->magic);
+    unsigned last = ebb__block_index((to << EBB_UNIT_SHIFT) - 1, class->magic);
+    last = last < class->blocks ? last : class->blocks - 1u;
+    *ret_count = last + 1 - first;
+    return first;
+}
+
+unsigned ebb__slab_idle_units(const struct slab *s)
+{
+    const struct ebb_class *class = &ebb__classes[s->code];
+    unsigned idle = 0, count;
+    for (unsigned u = 0; u < class->units; u++) {
+        unsigned first = blocks_touching(class, u, u + 1, &count);
+        idle |= (unsigned)(ebb__bitmap_count(s->free, first, count) == count) << u;
+    }
+    return idle;
+}
+
+/* Clears or sets the bits of all blocks that touch the units. Returns how many changed. */
+static unsigned mark_units(struct slab *s, unsigned units, bool is_free)
+{
+    const struct ebb_class *class = &ebb__classes[s->code];
+    unsigned before = ebb__bitmap_count(s->free, 0, class->blocks), count;
+    while (units != 0) {
+        unsigned from = (unsigned)__builtin_ctz(units), to = from + (unsigned)__builtin_ctz(~(units >> from));
+        unsigned first = blocks_touching(class, from, to, &count);
+        if (is_free)
+            ebb__bitmap_set(s->free, first, count);
+        else
+            ebb__bitmap_clear(s->free, first, count);
+        units &= ~((1u << to) - 1);
+    }
+    unsigned after = ebb__bitmap_count(s->free, 0, class->blocks);
+    return is_free ? after - before : before - after;
+}
+
+void ebb__slab_claim(struct bin *bin, struct slab *s, void *start, unsigned units)
+{
+    EBB_ASSERT((ebb__slab_idle_units(s) & units) == units && s->claimed == 0);
+    if (s->nfree == ebb__classes[s->code].blocks)
+        bin->empty_count--;
+    /* In this order a fork child finds the claim before the bits are gone. */
+    __atomic_store_n(&s->claimed, (uint16_t)units, __ATOMIC_RELAXED);
+    s->nfree = (uint16_t)(s->nfree - mark_units(s, units, false));
+    relink(bin, s, id_of(start));
+}
+
+bool ebb__slab_release(struct bin *bin, struct slab *s, void *start, unsigned purged)
+{
+    s->nfree = (uint16_t)(s->nfree + mark_units(s, s->claimed, true));
+    s->holes = (uint16_t)(s->holes | purged);
+    __atomic_store_n(&s->claimed, 0, __ATOMIC_RELAXED);
+    return settle(bin, s, start);
+}
+
+void ebb__slab_unclaim(struct slab *s)
+{
+    (void)mark_units(s, s->claimed, true);
+    s->claimed = 0;
 }
 
 bool ebb__heap_mark(const void *block, bool marked)

@@ -36,6 +36,8 @@ _Atomic uint8_t ebb__owned[EBB_OWNED_COUNT];
 
 struct space ebb__space;
 _Atomic uint32_t ebb__limbo;
+_Atomic uint32_t ebb__heap_upkeep;
+struct ebb_lock ebb__return_lock = EBB_LOCK_INIT(EBB_RANK_RETURN);
 struct ebb_lock ebb__space_lock = EBB_LOCK_INIT(EBB_RANK_SPACE);
 struct ebb_lock ebb__grow_lock = EBB_LOCK_INIT(EBB_RANK_GROW);
 

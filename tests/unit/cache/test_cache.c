@@ -243,7 +243,7 @@ static void other_pointers(void)
     EXPECT_EQ(ebb__cache_put((char *)large + 4096), EBB_PUT_OTHER);
     for (unsigned at = 1; at < ebb__classes[9].bytes; at++)
         EXPECT_EQ(ebb__cache_put(small + at), EBB_PUT_OTHER);
-    EXPECT_EQ(ebb__cache_put((void *)ebb__thread_cache), EBB_PUT_OTHER); /* our own blocks */
+    EXPECT_EQ(ebb__cache_put((void *)ebb__thread.mine), EBB_PUT_OTHER); /* our own blocks */
     EXPECT_CACHE_OK();
 }
 

@@ -19,7 +19,7 @@ static void set_up(void)
         put(blocks[i]);
     for (unsigned i = 0; i < 20; i++)
         (void)get(c);
-    bin = &ebb__thread_cache->bins[c];
+    bin = &ebb__thread.mine->bins[c];
     EXPECT(bin->loaded != NULL && bin->top - bin->loaded->slots > 10);
     EXPECT(bin->prev != NULL && bin->prev->count > 3);
     EXPECT(ebb__mag_peek(&ebb__depot[c])->weight >= 300);

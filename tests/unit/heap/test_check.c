@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The walker: each invariant H1 to H8 is broken on purpose, and the line must name it.
+ * The walker: each invariant H1 to H10 is broken on purpose, and the line must name it.
  */
 #include "heap_test.h"
 
@@ -114,9 +114,17 @@ static void h3_free_groups(void)
 {
     ebb__space.free_groups[0] = 0;
 }
-static void h4_used_unit_not_backed(void)
+static void h9_used_unit_not_backed(void)
 {
     h.mid_extent->backed[0] &= ~UINT64_C(1);
+}
+static void h9_hole_that_is_backed(void)
+{
+    h.slab->holes |= 1;
+}
+static void h10_claim_left_behind(void)
+{
+    h.slab->claimed = 1;
 }
 static void h4_dirty_extent_forgotten(void)
 {
@@ -226,7 +234,9 @@ static const struct breakage {
     BREAKAGE(h3_mask_too_many),
     BREAKAGE(h3_counts),
     BREAKAGE(h3_free_groups),
-    BREAKAGE(h4_used_unit_not_backed),
+    BREAKAGE(h9_used_unit_not_backed),
+    BREAKAGE(h9_hole_that_is_backed),
+    BREAKAGE(h10_claim_left_behind),
     BREAKAGE(h4_dirty_extent_forgotten),
     BREAKAGE(h4_dirty_groups),
     BREAKAGE(h4_sum_of_dirty),
@@ -264,7 +274,8 @@ static void each_broken_invariant_is_named(void)
         struct breakage b = BREAKAGES[i];
         char wanted[40];
         struct support_outcome out = support_capture(break_and_check, &b);
-        (void)snprintf(wanted, sizeof(wanted), "ebb: invariant H%c broken: ", b.name[1]);
+        (void)snprintf(wanted, sizeof(wanted), "ebb: invariant H%.*s broken: ", (int)strcspn(b.name + 1, "_"),
+                       b.name + 1);
         bool named = WIFEXITED(out.status) && WEXITSTATUS(out.status) == 42 && out.lines == 1 &&
                      strncmp(out.text, wanted, strlen(wanted)) == 0;
         missed += !named;

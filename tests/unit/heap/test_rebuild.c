@@ -85,7 +85,7 @@ static void spoil_slab(char *start, size_t units, unsigned code, void *arg)
     garbage(&s->next, sizeof(s->next));
     garbage(&s->prev, sizeof(s->prev));
     garbage(&s->nfree, sizeof(s->nfree));
-    s->list = (uint8_t)support_next(&rng);
+    s->list = support_next(&rng) & 0xf;
 }
 
 static void spoil_extent(const struct group *group, unsigned number)

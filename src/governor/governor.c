@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The background thread: when it starts, sleeps, is called, and ends.
+ *
+ * States
+ *     NONE      there is no thread; the next call of attend() that may start one does
+ *     STARTING  somebody is starting it: pthread_create() calls malloc, which comes by here again
+ *     AWAKE     it ticks, nobody needs to call it
+ *     ASLEEP    it sleeps for good; who finds a reason (ebb__heap_upkeep) wakes it by a signal to its thread
+ *     REFUSED   there shall be none (option bg:0), or the system gave none several times: pieces are done by others
+ *
+ *     NONE -> STARTING -> AWAKE <-> ASLEEP        fork child: -> NONE
+ *
+ * Falling asleep. The thread clears the reasons, says that it sleeps, and then looks once more whether there is work. Who
+ * has work sets the reason first and looks at the state afterwards. Whoever comes second sees the other.
+ *
+ * The end. A process whose main thread has ended by pthread_exit() lives until its last thread ends; ours must not be the
+ * one that keeps it alive. Threads that had a cache tell us when they end; from then on, while none has one, we count
+ * threads once a second, which costs no descriptor. As long as the main thread is there, its exit ends us too.
+ *
+ * Locking: none of ours is held when a thread is started or woken. Failure: no thread. Fork: the child has none and starts
+ * its own when it needs one.
+ */
+#include "governor/governor_priv.h"
+
+#define HEAP_MIN_BYTES EBB_MIB(32) /* a process with one thread and less than this is left alone */
+#define REFUSALS_MAX   3u
+#define COUNT_MS       1000u /* how often threads are counted after the main thread has ended */
+#define COUNT_SOON_MS  20u   /* and for a while after one has said that it ends */
+#define COUNT_SOON     50u   /* times */
+
+enum state { NONE, STARTING, AWAKE, ASLEEP, REFUSED };
+
+static _Atomic uint32_t state = REFUSED; /* until the constructor ran */
+static _Atomic uint32_t thread_id;
+static _Atomic uint32_t refusals;
+static _Atomic uint32_t main_ended;
+static _Atomic uint32_t count_soon; /* how many times more threads are to be counted soon */
+
+_Atomic uint32_t ebb__governor_awake;
+
+static void set_state(enum state s)
+{
+    atomic_store(&state, s);
+    atomic_store(&ebb__governor_awake, s == AWAKE || s == STARTING);
+}
+
+uint32_t ebb__governor_thread_id(void)
+{
+    return atomic_load(&thread_id);
+}
+
+/* ---- the thread ---- */
+
+static bool is_last(void)
+{
+    if (atomic_load(&main_ended) == 0)
+        return false;
+    unsigned threads = ebb__os_thread_count();
+    return threads != 0 && threads <= 2; /* the main thread, which has ended, and this one */
+}
+
+/* How long to sleep at most, because of threads that must be counted. */
+static uint64_t count_ms(uint64_t sleep_ms)
+{
+    if (atomic_load(&main_ended) == 0)
+        return sleep_ms;
+    uint32_t soon = atomic_load(&count_soon);
+    if (soon != 0) {
+        atomic_store(&count_soon, soon - 1);
+        return ebb__min(sleep_ms, COUNT_SOON_MS);
+    }
+    return ebb__cache_threads() == 0 ? ebb__min(sleep_ms, COUNT_MS) : sleep_ms;
+}
+
+/* Sleeps for good, unless work came in between. */
+static void settle(void)
+{
+    uint64_t payload;
+    atomic_store(&ebb__heap_upkeep, 0);
+    set_state(ASLEEP);
+    if (ebb__upkeep_is_settled() && atomic_load(&ebb__heap_upkeep) == 0) {
+        uint64_t ms = count_ms(EBB_OS_FOREVER);
+        bool called;
+        do {
+            called = ebb__os_sleep(ms, &payload);
+            EBB_COUNT(bg_wakeups, 1);
+        } while (!called && !is_last());
+    }
+    set_state(AWAKE);
+    ebb__upkeep_reset();
+}
+
+static void run(void *unused)
+{
+    (void)unused;
+    uint64_t payload;
+    atomic_store(&thread_id, ebb__os_thread_id());
+    set_state(AWAKE);
+    if (ebb__os_barrier_init() != 0)
+        ebb__conf.drain = 0; /* a thread's cache is its own affair then */
+    ebb__upkeep_reset();
+    while (!is_last()) {
+        uint32_t sleep_ms = ebb__upkeep_tick();
+        EBB_COUNT(bg_ticks, 1);
+        if (sleep_ms == 0) {
+            settle();
+        } else {
+            (void)ebb__os_sleep(count_ms(sleep_ms), &payload);
+            EBB_COUNT(bg_wakeups, 1);
+        }
+    }
+    atomic_store(&thread_id, 0);
+    set_state(REFUSED);
+}
+
+/* ---- calling it ---- */
+
+static bool is_worth_a_thread(void)
+{
+    return ebb__os_is_threaded() || ebb__heap_backed_bytes() >= HEAP_MIN_BYTES;
+}
+
+static void start_thread(const void *caller)
+{
+    uint32_t none = NONE;
+    if (!is_worth_a_thread() || !ebb__caller_may_wait(caller) ||
+        !atomic_compare_exchange_strong(&state, &none, STARTING))
+        return;
+    set_state(STARTING);
+    if (ebb__os_thread_start(run, NULL) == 0)
+        return;
+    set_state(atomic_fetch_add(&refusals, 1) + 1 < REFUSALS_MAX ? NONE : REFUSED);
+}
+
+void ebb__governor_attend(const void *caller)
+{
+    uint32_t asleep = ASLEEP;
+    switch (atomic_load(&state)) {
+    case NONE:
+        start_thread(caller);
+        return;
+    case ASLEEP:
+        if (atomic_compare_exchange_strong(&state, &asleep, AWAKE)) {
+            atomic_store(&ebb__governor_awake, 1);
+            (void)ebb__os_wake(atomic_load(&thread_id), 0);
+        }
+        return;
+    case REFUSED:
+        ebb__upkeep_piece();
+        return;
+    default:
+        return;
+    }
+}
+
+/* In a thread that ends, as the last thing we do there. */
+static void thread_ended(void)
+{
+    if (ebb__os_thread_id() == ebb__os_pid())
+        atomic_store(&main_ended, 1);
+    if (atomic_load(&main_ended) == 0)
+        return;
+    atomic_store(&count_soon, COUNT_SOON);
+    uint32_t tid = atomic_load(&thread_id);
+    if (tid != 0)
+        (void)ebb__os_wake(tid, 0);
+}
+
+/* ---- the whole ---- */
+
+void ebb__governor_start(void)
+{
+    ebb__caller_init();
+    ebb__cache_thread_ended = thread_ended;
+    set_state(ebb__conf.bg != 0 ? NONE : REFUSED);
+}
+
+void ebb__governor_fork_prepare(void)
+{
+    ebb__lock_take(&ebb__return_lock);
+}
+
+void ebb__governor_fork_parent(void)
+{
+    ebb__lock_release(&ebb__return_lock);
+}
+
+void ebb__governor_fork_child(void)
+{
+    atomic_store(&thread_id, 0);
+    atomic_store(&refusals, 0);
+    atomic_store(&main_ended, 0);
+    ebb__upkeep_after_fork();
+    set_state(ebb__conf.bg != 0 ? NONE : REFUSED);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Door of floor 5: who looks after the heap, and when.
+ *
+ * A background thread, started when there is something for it to do: never before the constructor ran, never on behalf of
+ * the dynamic linker or the C library, not in a small process with one thread. It ticks while there is work and sleeps for
+ * good when there is none. Floors below set a bit in ebb__heap_upkeep; floor 6 calls serve() on its way out of a slow path.
+ * Without the thread (option bg:0, or the system refuses one) slow paths do a bounded piece of the work themselves.
+ *
+ * Thread safety: any thread. errno is kept.
+ */
+#ifndef EBB_GOVERNOR_H
+#define EBB_GOVERNOR_H
+
+#include "base/base.h"
+#include "heap/heap.h"
+
+/* From the constructor, after the options are known. */
+void ebb__governor_start(void);
+
+/* Around fork: before, and in the child. */
+void ebb__governor_fork_prepare(void);
+void ebb__governor_fork_parent(void);
+void ebb__governor_fork_child(void);
+
+/* Gives back all that is free, in every thread's cache too, down to keep_bytes. Returns the bytes of pages given back. */
+size_t ebb__governor_trim(size_t keep_bytes);
+
+/* The thread's id in the kernel; 0 when there is none. */
+uint32_t ebb__governor_thread_id(void);
+
+/* Slow half of serve(). `caller` is an address in the code that called malloc or free. */
+void ebb__governor_attend(const void *caller);
+
+extern _Atomic uint32_t ebb__governor_awake; /* 1 while the thread needs no call */
+
+/* On the way out of a slow path, with no lock held. Cost: one or two loads. */
+EBB_INLINE void ebb__governor_serve(const void *caller)
+{
+    if (EBB_UNLIKELY(atomic_load_explicit(&ebb__heap_upkeep, memory_order_relaxed) != 0) &&
+        atomic_load_explicit(&ebb__governor_awake, memory_order_relaxed) == 0)
+        ebb__governor_attend(caller);
+}
+
+#endif

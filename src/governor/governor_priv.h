@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ * The rooms of the governor and what they share.
+ *
+ *   governor.c  the thread: when it starts, sleeps, is called, ends
+ *   upkeep.c    what it does in a tick; what others do without it
+ *   policy.c    what is to be done (pure)
+ *   caller.c    whose code called malloc */
+#ifndef EBB_GOVERNOR_PRIV_H
+#define EBB_GOVERNOR_PRIV_H
+
+#include "cache/cache.h"
+#include "conf/conf.h"
+#include "governor/governor.h"
+#include "governor/policy.h"
+#include "os/os.h"
+#include "stats/stats.h"
+
+/* ---- upkeep.c: by the background thread ---- */
+
+void ebb__upkeep_reset(void);
+
+/* One tick. Returns how long to sleep; 0 when nothing is left to do. */
+uint32_t ebb__upkeep_tick(void);
+
+/* True when there is still nothing to do, looked at anew. */
+bool ebb__upkeep_is_settled(void);
+
+/* By any thread, where there is no background thread: a bounded piece of the work, at most ten times a second. */
+void ebb__upkeep_piece(void);
+
+/* In a fork child. */
+void ebb__upkeep_after_fork(void);
+
+/* ---- caller.c ---- */
+
+void ebb__caller_init(void);
+
+/* False in the dynamic linker, the C library and this library: they may hold locks that starting a thread needs. */
+bool ebb__caller_may_wait(const void *code);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ * The policy of policy.h, without a clock or a heap of its own. */
+#include "governor/policy.h"
+
+#define QUIET_BYTES      EBB_KIB(256) /* a process at rest still writes a log line now and then */
+#define CACHES_MIN_BYTES EBB_KIB(64)  /* less than that in all caches is not worth a thread's way back */
+#define SWEEP_BUSY_MS                                                                                        \
+    5000u /* a page inside a slab goes when nobody touched the slab for one or two of these */
+#define REVOKE_BUSY_MS     1000u
+#define DRAIN_AFTER_MS     500u  /* who has not come back by then sleeps */
+#define IDLE_BUSY_MS       1000u /* a free extent must have been left alone so long, while others work */
+#define BARREN_TICKS       16u   /* 4 s: then look less often */
+#define SLEEP_BARREN_MS    2000u
+#define CPU_BUSY_PERMILLE  20u
+#define CPU_QUIET_PERMILLE 250u
+
+void ebb__policy_reset(struct ebb_policy *policy, uint64_t now_ms)
+{
+    *policy = (struct ebb_policy){.busy_ms = now_ms, .sweep_ms = now_ms};
+}
+
+size_t ebb__policy_demand(const struct ebb_policy *policy, uint64_t now_ms)
+{
+    uint32_t n = policy->count < EBB_POLICY_TICKS ? policy->count : EBB_POLICY_TICKS;
+    size_t lowest = SIZE_MAX, rise = 0, retaken = 0;
+    for (uint32_t i = policy->count - n; i != policy->count; i++) {
+        const struct ebb_policy_tick *t = &policy->ticks[i % EBB_POLICY_TICKS];
+        if (now_ms - t->at_ms > EBB_POLICY_WINDOW_MS)
+            continue;
+        lowest = ebb__min(lowest, t->low_bytes); /* in one tick the order of low and peak is not known */
+        rise = ebb__max(rise, t->peak_bytes - ebb__min(lowest, t->peak_bytes));
+        retaken += t->retaken_bytes;
+    }
+    return ebb__min(rise, retaken);
+}
+
+static void remember(struct ebb_policy *p, const struct ebb_policy_facts *f)
+{
+    size_t retaken = f->retaken_bytes - p->retaken_bytes;
+    p->ticks[p->count++ % EBB_POLICY_TICKS] =
+        (struct ebb_policy_tick){f->now_ms, f->used_low_bytes, f->used_peak_bytes, retaken};
+    p->retaken_bytes = f->retaken_bytes;
+    if (retaken > ebb__max(QUIET_BYTES, f->dirty_bytes / 64))
+        p->busy_ms = f->now_ms;
+}
+
+/* Caches: revoked, and a while later drained. */
+static void decide_caches(struct ebb_policy *p, const struct ebb_policy_facts *f, bool quiet,
+                          struct ebb_policy_actions *ret)
+{
+    bool worth = f->cached_bytes >= CACHES_MIN_BYTES;
+    ret->drain = p->revoke_ms != 0 && f->now_ms - p->revoke_ms >= DRAIN_AFTER_MS;
+    ret->depot = worth && (ret->drain || f->caches == 0);
+    if (ret->drain)
+        p->revoke_ms = 0;
+    if (worth && f->caches != 0 && p->revoke_ms == 0 &&
+        (quiet || ret->drain || p->count % (REVOKE_BUSY_MS / EBB_TICK_MS) == 0)) {
+        ret->revoke = true;
+        p->revoke_ms = f->now_ms;
+    }
+}
+
+void ebb__policy_decide(struct ebb_policy *p, const struct ebb_policy_facts *f,
+                        struct ebb_policy_actions *ret_actions)
+{
+    struct ebb_policy_actions a = {0};
+    remember(p, f);
+    bool quiet = f->now_ms - p->busy_ms >= EBB_POLICY_QUIET_MS;
+    a.keep_bytes =
+        quiet ? EBB_KEEP_FLOOR_BYTES : ebb__max(ebb__policy_demand(p, f->now_ms), EBB_KEEP_FLOOR_BYTES);
+    a.idle_ms = quiet ? 0 : IDLE_BUSY_MS;
+    a.cpu_permille = quiet ? CPU_QUIET_PERMILLE : CPU_BUSY_PERMILLE;
+    decide_caches(p, f, quiet, &a);
+    if (f->stirred && (quiet || f->now_ms - p->sweep_ms >= SWEEP_BUSY_MS)) {
+        a.sweep = true;
+        p->sweep_ms = f->now_ms;
+    }
+    bool barren = f->dirty_bytes <= a.keep_bytes && !f->stirred && f->cached_bytes < CACHES_MIN_BYTES;
+    a.tidy = quiet;
+    a.settled = quiet && barren && p->revoke_ms == 0;
+    p->barren = f->dirty_bytes <= a.keep_bytes ? p->barren + 1 : 0;
+    a.sleep_ms = p->barren < BARREN_TICKS ? EBB_TICK_MS : SLEEP_BARREN_MS;
+    *ret_actions = a;
+}
