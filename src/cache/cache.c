@@ -12,9 +12,9 @@
  *
  * Sizes adapt. A thread's first two blocks of a class come straight from the slab. A magazine may first hold
  * 2 KiB of blocks, and 2 KiB more each time it overflows or a refill was used up, to 125 blocks or
- * `cache_bytes`. Refills double up to that. What all classes of a thread may hold together is its share of
- * `caches_bytes`, an equal part for each thread that has a cache; a thread whose share is used up exchanges with
- * the depot more often instead.
+ * `cache_bytes`. Refills double up to that. What all classes of a thread may hold together is its share of an eighth of
+ * the heap, and of no more than `caches_bytes`: an equal part for each thread that has a cache. A thread whose share is
+ * used up exchanges with the depot more often instead.
  *
  * Invariants (ebb__cache_check)
  *   C1  loaded->slots <= top <= limit <= slots + capacity
@@ -30,7 +30,13 @@
 #define FILL_DIRECT     2u /* refills that take one block and make no magazine */
 #define ROOM_STEP_BYTES 2048u
 #define SHARE_MIN_BYTES                                                                                      \
-    EBB_KIB(64) /* with thousands of threads the caches may exceed their budget, but stay useful */
+    EBB_KIB(16) /* with thousands of threads the caches may exceed their budget, but stay useful */
+/* Caches are for the traffic, and the traffic of a small heap is small: they may hold an eighth of the heap, and the depot of
+ * one class a 128th. */
+#define BUDGET_SHARE     8u
+#define BUDGET_MIN_BYTES EBB_KIB(512)
+#define DEPOT_SHARE      128u
+#define DEPOT_MIN_BYTES  EBB_KIB(16)
 
 static unsigned capacity_of(unsigned c)
 {
@@ -40,7 +46,8 @@ static unsigned capacity_of(unsigned c)
 
 static uint32_t depot_limit(unsigned c) /* in blocks */
 {
-    return (uint32_t)((size_t)ebb__conf.depot_bytes / ebb__classes[c].bytes);
+    size_t bytes = ebb__max(ebb__heap_backed_bytes() / DEPOT_SHARE, DEPOT_MIN_BYTES);
+    return (uint32_t)(ebb__min(bytes, (size_t)ebb__conf.depot_bytes) / ebb__classes[c].bytes);
 }
 
 static unsigned mag_size_for(unsigned slots)
@@ -77,7 +84,9 @@ static void swap(struct thread_cache *tc, unsigned c)
 static size_t share_bytes(void)
 {
     uint32_t threads = atomic_load_explicit(&ebb__cache_count, memory_order_relaxed);
-    return ebb__max((size_t)ebb__conf.caches_bytes / 2 / (threads != 0 ? threads : 1), SHARE_MIN_BYTES);
+    size_t budget = ebb__max(ebb__heap_backed_bytes() / BUDGET_SHARE, BUDGET_MIN_BYTES);
+    budget = ebb__min(budget, (size_t)ebb__conf.caches_bytes);
+    return ebb__max(budget / 2 / (threads != 0 ? threads : 1), SHARE_MIN_BYTES);
 }
 
 /* Allows the class one step more, in a larger magazine where need be. False when it has all that it may have,

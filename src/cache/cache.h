@@ -37,6 +37,7 @@ struct thread_cache {
     struct cache_bin bins[EBB_CACHE_BINS];  /* [0] is for no class */
     struct thread_cache *next, *prev_cache; /* list of all caches; guarded by its lock */
     struct ebb_thread *owner;               /* its thread's room in TLS */
+    uint32_t age;                           /* ebb__cache_age() at its last miss */
     uint32_t room_bytes;                    /* what one magazine of each class may hold, summed */
     uint8_t fill[EBB_CACHE_BINS];           /* how many blocks the last refill took */
     uint8_t room[EBB_CACHE_BINS];           /* how many blocks a magazine may hold now; grows with use */
@@ -133,6 +134,10 @@ size_t ebb__cache_drain(void);
 
 /* Empties what of the depot nobody has asked for since the last call, or all. Returns the blocks. */
 size_t ebb__cache_drain_depot(bool all);
+
+/* Where there is no barrier: an interval has passed. A thread that comes to a miss two intervals after its last one empties
+ * its cache first. */
+void ebb__cache_grow_older(void);
 
 /* Called by a thread that had a cache at some time, as the last thing in its life that we do. Set by the floor above. */
 extern void (*ebb__cache_thread_ended)(void);

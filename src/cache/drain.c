@@ -25,7 +25,7 @@
  * are tried under the list lock, never waited for. One cache at a time is emptied, outside the list lock.
  *
  * Failure: where the kernel has no barrier (ENOSYS, seccomp's EPERM), or with option drain:0, nothing is revoked; a thread
- * then empties its own cache when it comes to a miss after a long time (ebb__cache_upkeep()).
+ * then empties its own cache when it comes to a miss after a long time (ebb__cache_grow_older()).
  */
 #include "cache/cache_priv.h"
 

@@ -37,6 +37,7 @@ struct ebb_lock ebb__caches_lock = EBB_LOCK_INIT(EBB_RANK_CACHES);
 _Atomic uint32_t ebb__cache_count;
 bool ebb__caches_off;
 void (*ebb__cache_thread_ended)(void);
+static _Atomic uint32_t age; /* intervals; stands still where the drainer works */
 
 void ebb__cache_link(struct thread_cache *tc)
 {
@@ -138,6 +139,7 @@ static bool make_cache(struct ebb_thread *t)
     struct thread_cache *tc = block;
     memcpy(tc, &none, sizeof(*tc));
     tc->owner = t;
+    tc->age = atomic_load_explicit(&age, memory_order_relaxed);
     ebb__lock_take(&t->lock);
     t->mine = tc;
     __atomic_store_n(&t->cache, tc, __ATOMIC_RELAXED);
@@ -164,6 +166,19 @@ static bool come_back(struct ebb_thread *t)
     return tc != NULL || make_cache(t);
 }
 
+void ebb__cache_grow_older(void)
+{
+    atomic_fetch_add_explicit(&age, 1, memory_order_relaxed);
+}
+
+/* Its owner was away for long: what it cached then is cold. */
+EBB_COLD static void grow_older(struct thread_cache *tc, uint32_t now)
+{
+    if (now - tc->age >= 2)
+        (void)ebb__cache_flush(tc);
+    tc->age = now;
+}
+
 struct thread_cache *ebb__cache_enter_mine(void)
 {
     for (;;) {
@@ -171,8 +186,12 @@ struct thread_cache *ebb__cache_enter_mine(void)
                 ebb__caches_off)) /* also when this thread made its cache before the options were read */
             return NULL;
         struct thread_cache *tc = ebb__cache_enter();
-        if (EBB_LIKELY(ebb__cache_is_real(tc)))
+        if (EBB_LIKELY(ebb__cache_is_real(tc))) {
+            uint32_t now = atomic_load_explicit(&age, memory_order_relaxed);
+            if (EBB_UNLIKELY(tc->age != now))
+                grow_older(tc, now);
             return tc;
+        }
         ebb__cache_leave();
         if (!come_back(&ebb__thread))
             return NULL;

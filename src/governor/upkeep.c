@@ -52,8 +52,8 @@ static void tend_caches(const struct ebb_policy_actions *a)
         (void)ebb__cache_drain();
     if (a->depot)
         (void)ebb__cache_drain_depot(false);
-    if (a->revoke)
-        (void)ebb__cache_revoke();
+    if (a->revoke && ebb__cache_revoke() != 0)
+        ebb__cache_grow_older();
     ebb__lock_release(&ebb__return_lock);
 }
 

@@ -15,6 +15,10 @@
  * (overcommit_memory=2, RLIMIT_DATA) by just what is needed; when that is refused the allocation fails,
  * nothing else.
  *
+ * Huge pages. Where the kernel makes them unasked (transparent_hugepage=always), every reservation is marked against them once,
+ * as a whole and before it is touched: else the first touch of an extent would cost 2 MiB, and khugepaged would fill again
+ * what was purged. A mark on a part would split the mapping.
+ *
  * Locking. grow_lock orders the steps of the frontier and the making of reservations; it is the only lock
  * held across a system call. The space lock ranks above it and is taken for the moment in which new groups
  * get their addresses. `ready` and `committed_bytes` are atomics, read without a lock.
@@ -76,6 +80,17 @@ static void append(uintptr_t base, size_t bytes)
     ebb__lock_release(&ebb__space_lock);
 }
 
+/* pre: just reserved. What the kernel answers changes nothing: without the mark memory is only larger than it need be. */
+static void refuse_huge_pages(uintptr_t base, size_t bytes)
+{
+    static bool known, unasked; /* under the grow lock */
+    if (!known)
+        unasked = ebb__os_thp() == EBB_THP_ALWAYS;
+    known = true;
+    if (unasked)
+        (void)ebb__os_no_huge((void *)base, bytes);
+}
+
 /* A reservation of `want` bytes or, failing that, of halves of it that still cover `need`. */
 static int reserve(size_t want, size_t need, uintptr_t *ret_base, size_t *ret_bytes)
 {
@@ -115,8 +130,10 @@ int ebb__space_reserve(size_t bytes, uint32_t seen)
         size_t got;
         size_t need = ebb__align_up(bytes + EBB_EXTENT_BYTES, EBB_EXTENT_BYTES); /* and the metadata */
         rc = reserve(wanted_bytes(need), need, &base, &got);
-        if (rc == 0)
+        if (rc == 0) {
+            refuse_huge_pages(base, got);
             append(base, got);
+        }
     }
     ebb__lock_release(&ebb__grow_lock);
     return rc;
