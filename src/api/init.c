@@ -19,6 +19,7 @@
 #include "conf/conf.h"
 #include "governor/governor.h"
 #include "os/os.h"
+#include "stats/stats.h"
 
 static _Atomic uint32_t process;
 static _Atomic bool started;
@@ -32,6 +33,7 @@ static void after_fork(void)
 {
     ebb__heap_after_fork();
     ebb__cache_after_fork();
+    ebb__stats_after_fork(ebb__os_pid());
     ebb__governor_fork_child();
     atomic_store(&process, ebb__os_pid());
 }
@@ -54,6 +56,7 @@ __attribute__((constructor(101))) static void start(void)
     if (atomic_exchange(&started, true))
         return;
     atomic_store(&process, ebb__os_pid());
+    ebb__stats_start(ebb__os_pid(), ebb__os_now_ms());
     (void)ebb__conf_parse(ebb__os_env("EBB_MALLOC"), complain);
     ebb__cache_configure();
     ebb__lock_stuck = stuck;

@@ -11,6 +11,7 @@
 #define EBB_NOINLINE   __attribute__((noinline))
 #define EBB_INLINE     static inline __attribute__((always_inline))
 #define EBB_EXPORT     __attribute__((visibility("default")))
+#define EBB_HIDDEN     __attribute__((visibility("hidden")))
 #define EBB_PRINTF(f)  __attribute__((format(printf, f, f + 1)))
 #define EBB_ALIGNED(n) __attribute__((aligned(n)))
 

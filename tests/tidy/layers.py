@@ -8,13 +8,14 @@ from source import Offence, line_of
 FLOORS = {"base": 0, "os": 1, "probe": 1, "conf": 2, "stats": 2, "ledger": 2, "wire": 2, "model": 2, "heap": 3,
           "cache": 4, "region": 4, "pool": 4, "governor": 5, "api": 6, "entry": 6, "tool": 7}
 # Modules that are toolboxes: each of their headers is a door, except those that end in _priv.h.
-TOOLBOXES = {"base", "probe", "model"}
+TOOLBOXES = {"base", "probe", "wire", "model"}
 # The tool works where our malloc is not in use, so it sees only these.
 TOOL_SEES = {"base", "probe", "wire", "model", "tool"}
 # The allocator must not drag the parsers of /proc in.
 LIBRARY_NEVER_SEES = {"probe", "model", "tool"}
 # Neighbours on one floor that may know each other: (who, whom).
-NEIGHBOURS = {("entry", "api"), ("api", "entry"), ("model", "wire")}
+NEIGHBOURS = {("entry", "api"), ("api", "entry"), ("model", "wire"), ("stats", "wire"),
+              ("wire", "conf")}
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.M)
 
