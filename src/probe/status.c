@@ -65,6 +65,20 @@ static void take_number(struct ebb_scan scan, const struct row *row, unsigned fi
     set_present(status, field);
 }
 
+/* One number for each namespace from ours inwards. */
+static void take_ns_pid(struct ebb_scan scan, struct ebb_status *status)
+{
+    uint64_t value = 0;
+
+    while (ebb__scan_dec(&scan, &value))
+        ebb__scan_blanks(&scan);
+    /* No thread has the number 0, so it stands for a line without one; a line that goes on is damaged. */
+    if (value == 0 || scan.at != scan.end)
+        return;
+    status->ns_pid = value;
+    set_present(status, EBB_STATUS_NS_PID);
+}
+
 static void take_line(const char *line, size_t len, struct ebb_status *status)
 {
     struct ebb_scan scan = {.at = line, .end = line + len};
@@ -87,6 +101,17 @@ static void take_line(const char *line, size_t len, struct ebb_status *status)
             status->state = *scan.at;
             set_present(status, EBB_STATUS_STATE);
         }
+        return;
+    }
+    if (key_len == 5 && memcmp(line, "NSpid", 5) == 0) {
+        if (!ebb__status_has(status, EBB_STATUS_NS_PID))
+            take_ns_pid(scan, status);
+        return;
+    }
+    if (key_len == 6 && memcmp(line, "SigBlk", 6) == 0) {
+        if (!ebb__status_has(status, EBB_STATUS_SIGNALS_BLOCKED) &&
+            ebb__scan_hex(&scan, &status->signals_blocked))
+            set_present(status, EBB_STATUS_SIGNALS_BLOCKED);
         return;
     }
     for (unsigned i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {

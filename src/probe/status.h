@@ -21,6 +21,8 @@ enum ebb_status_field {
 #undef EBB_STATUS_NUMBER
     EBB_STATUS_NAME,
     EBB_STATUS_STATE,
+    EBB_STATUS_NS_PID,
+    EBB_STATUS_SIGNALS_BLOCKED,
     EBB_STATUS_FIELD_COUNT
 };
 
@@ -34,6 +36,8 @@ struct ebb_status {
 #undef EBB_STATUS_NUMBER
     char name[EBB_STATUS_NAME_BYTES]; /* with the kernel's escapes undone: may hold any byte but NUL */
     char state;                       /* 'R', 'S', 'D', 'T', 'Z', ... */
+    uint64_t ns_pid;                  /* as the process or thread knows itself, in the innermost namespace */
+    uint64_t signals_blocked;         /* by this thread; bit n - 1: signal n */
 };
 
 /* 0, or -EBADMSG when no known field is there. A field that is missing, damaged, cut off, or too large for 64

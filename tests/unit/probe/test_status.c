@@ -97,6 +97,44 @@ static void test_sizes(void **state)
     }
 }
 
+static void test_namespaces_and_signals(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t ns_pid; /* 0: absent */
+        bool has_blocked;
+        uint64_t blocked;
+    } ROWS[] = {
+        {"NSpid:\t24786\n", 24786, false, 0},
+        {"NSpid:\t24786\t31\t1\n", 1, false, 0},
+        {"NSpid:\t24786\t31\nNSpid:\t5\n", 31, false, 0},
+        {"NSpid:\t\n", 0, false, 0},
+        {"NSpid:\t24786\tx\n", 0, false, 0},
+        {"NSpid:\t24786\t99999999999999999999\n", 0, false, 0},
+        {"NSpids:\t24786\n", 0, false, 0},
+        {"SigBlk:\t0000000000000000\n", 0, true, 0},
+        {"SigBlk:\tfffffffe7ffbfeff\n", 0, true, UINT64_C(0xfffffffe7ffbfeff)},
+        {"SigBlk:\t10000000000000000\n", 0, false, 0},
+        {"SigBlk:\tx\n", 0, false, 0},
+        {"SigIgn:\t0000000000000001\n", 0, false, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        char text[256];
+        struct ebb_status status;
+
+        snprintf(text, sizeof(text), "Threads:\t3\n%s", ROWS[i].text);
+        assert_int_equal(parse(text, &status), 0);
+        assert_int_equal(ebb__status_has(&status, EBB_STATUS_NS_PID), ROWS[i].ns_pid != 0);
+        if (ROWS[i].ns_pid != 0)
+            assert_int_equal(status.ns_pid, ROWS[i].ns_pid);
+        assert_int_equal(ebb__status_has(&status, EBB_STATUS_SIGNALS_BLOCKED), ROWS[i].has_blocked);
+        if (ROWS[i].has_blocked)
+            assert_true(status.signals_blocked == ROWS[i].blocked);
+    }
+}
+
 static void test_nothing_known(void **state)
 {
     struct ebb_status status = {.present = 42};
@@ -125,6 +163,8 @@ static void test_fixtures(void **state)
     assert_int_equal(status.threads, 12);
     assert_true(ebb__status_has(&status, EBB_STATUS_VM_SWAP));
     assert_int_equal(status.vm_swap_bytes, 0);
+    assert_int_equal(status.ns_pid, 5141);
+    assert_int_equal(status.signals_blocked, 0x87007);
 
     assert_int_equal(ebb__status_read(FIXTURES "/proc-kthread", 2, &status), 0);
     assert_string_equal(status.name, "kthreadd");
@@ -195,9 +235,13 @@ static void test_odd_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_nothing_known), cmocka_unit_test(test_fixtures),
-        cmocka_unit_test(test_ourselves),     cmocka_unit_test(test_odd_files),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_namespaces_and_signals),
+        cmocka_unit_test(test_nothing_known),
+        cmocka_unit_test(test_fixtures),
+        cmocka_unit_test(test_ourselves),
+        cmocka_unit_test(test_odd_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
