@@ -117,6 +117,9 @@ EBB_API long ebb_option_get(const char *name);
  * count nowhere. `ebb run` reads it from outside to prove that the allocator serves. */
 EBB_API extern uint64_t ebb_alloc_counter;
 
+/* The library exports one more object, `ebb_stats_page`: what the heap holds and counts, for `ebb heap`, which reads it from
+ * outside. Its layout says itself where everything is; a program uses ebb_stats_get() instead. */
+
 #ifdef __cplusplus
 }
 #endif

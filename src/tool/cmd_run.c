@@ -3,7 +3,6 @@
  * ebb run: starts a program on the allocator and proves that it serves; or checks a process that runs
  * already.
  */
-#include <elf.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 #include "tool/image.h"
 #include "tool/library.h"
 #include "tool/serve.h"
+#include "tool/target.h"
 #include "tool/why.h"
 
 /* Exit statuses that env(1), nohup(1) and the shells use for a program that could not be started. */
@@ -234,30 +234,6 @@ static int run_program(char **argv)
 
 /* ---- checking a process ----------------------------------------------------------------------------- */
 
-/* What a library must be like to serve the processes that we can check: like ourselves. */
-static const struct ebb_image_library OUR_KIND = {
-    .bits = sizeof(void *) * CHAR_BIT,
-#if defined(__aarch64__)
-    .machine = EM_AARCH64,
-#else
-    .machine = EM_X86_64,
-#endif
-};
-
-/* A process chooses its name freely: control characters in it must not reach the terminal. */
-static void process_name(pid_t pid, char *ret_name, size_t name_bytes)
-{
-    struct ebb_status status;
-
-    if (ebb__status_read("", pid, &status) == 0 && ebb__status_has(&status, EBB_STATUS_NAME))
-        snprintf(ret_name, name_bytes, "%s", status.name);
-    else
-        snprintf(ret_name, name_bytes, "process");
-    for (char *at = ret_name; *at != '\0'; at++)
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
-            *at = '?';
-}
-
 static int report_served(const struct ebb_serve *serve, const char *name)
 {
     if (serve->count != serve->first_count)
@@ -311,9 +287,9 @@ static int check_process(void)
         fprintf(stderr, "ebb run: there is no process %d\n", (int)serve.pid);
         return EBB_EXIT_NO_TARGET;
     }
-    process_name(serve.pid, name, sizeof(name));
+    ebb__target_name(serve.pid, name, sizeof(name));
     has_obstacle = ebb__image_inspect_process(serve.pid, &image) == 0 &&
-                   ebb__image_obstacle(&image, &OUR_KIND, why, sizeof(why));
+                   ebb__image_obstacle(&image, &ebb__image_our_kind, why, sizeof(why));
     if (has_obstacle)
         ebb__serve_look(&serve);
     else
@@ -321,8 +297,9 @@ static int check_process(void)
     if (serve.state == EBB_SERVE_YES && !has_obstacle)
         return report_served(&serve, name);
     ebb__serve_settle(&serve);
-    ebb__why_not(&serve, &image, &OUR_KIND, why);
-    printf("%s (pid %d) %s: %s\n", name, (int)serve.pid, ebb__why_verdict(&serve, &image, &OUR_KIND), why);
+    ebb__why_not(&serve, &image, &ebb__image_our_kind, why);
+    printf("%s (pid %d) %s: %s\n", name, (int)serve.pid,
+           ebb__why_verdict(&serve, &image, &ebb__image_our_kind), why);
     return EBB_EXIT_FAILED;
 }
 

@@ -49,6 +49,15 @@ static const struct {
 
 #define SANITIZER_COUNT (sizeof(SANITIZERS) / sizeof(SANITIZERS[0]))
 
+const struct ebb_image_library ebb__image_our_kind = {
+    .bits = sizeof(void *) * CHAR_BIT,
+#if defined(__aarch64__)
+    .machine = EM_AARCH64,
+#else
+    .machine = EM_X86_64,
+#endif
+};
+
 int ebb__alloc_symbol_row(const char *name)
 {
     for (unsigned i = 0; i < ebb__alloc_symbol_count; i++)

@@ -54,6 +54,9 @@ struct ebb_image_library {
     unsigned machine;
 };
 
+/* What a library must be like to serve the processes that we can look at: like ourselves. */
+extern const struct ebb_image_library ebb__image_our_kind;
+
 /* True when something in the file keeps a library of that kind from serving the program; then *ret_why says
  * what, as a clause that begins with "it". */
 bool ebb__image_obstacle(const struct ebb_image *image, const struct ebb_image_library *library,

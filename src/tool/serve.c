@@ -12,42 +12,22 @@
 #include <unistd.h>
 
 #include "probe/probe.h"
+#include "tool/locate.h"
 #include "tool/scope.h"
 
-/* True when the mapping is of the library that we look for. */
-static bool is_wanted(const struct ebb_serve *serve, const struct ebb_map *map, int fd)
+/* Takes a file with the counter when it is the library that we look for. */
+static bool take_counter(void *context, const struct ebb_map *map, int fd, uint64_t address)
 {
+    struct ebb_serve *serve = context;
     struct stat st;
 
-    if (serve->any_library)
-        return true;
-    if (map->inode != serve->library_ino)
-        return false;
     /* On some file systems maps shows another device than stat() does, so the open file decides. */
-    return fstat(fd, &st) == 0 && st.st_dev == serve->library_dev && st.st_ino == serve->library_ino;
-}
-
-/* Finds the counter's address when this mapping begins a file that has one. */
-static bool locate_in(struct ebb_serve *serve, const struct ebb_map *map)
-{
-    struct ebb_elf_symbol symbol;
-    struct ebb_elf elf;
-    uint64_t bias;
-    bool found = false;
-    int fd = ebb__scope_open_mapped(serve->pid, map);
-
-    if (fd < 0)
+    if (!serve->any_library &&
+        !(fstat(fd, &st) == 0 && st.st_dev == serve->library_dev && st.st_ino == serve->library_ino))
         return false;
-    if (is_wanted(serve, map, fd) && ebb__elf_open(&elf, fd) == 0) {
-        found =
-            ebb__elf_symbol_find(&elf, EBB_ELF_DYNAMIC, EBB_SERVE_COUNTER, &symbol) == 0 && symbol.exported &&
-            ebb__elf_bias(&elf, map->start, map->offset_bytes, (uint64_t)sysconf(_SC_PAGESIZE), &bias) == 0;
-        ebb__elf_close(&elf);
-    }
-    close(fd);
-    if (!found || ebb__maps_name_decode(map, serve->library, sizeof(serve->library)) != 0)
+    if (ebb__maps_name_decode(map, serve->library, sizeof(serve->library)) != 0)
         return false;
-    serve->counter_addr = bias + symbol.value;
+    serve->counter_addr = address;
     serve->library_inode = map->inode;
     serve->library_major = map->dev_major;
     serve->library_minor = map->dev_minor;
@@ -57,27 +37,15 @@ static bool locate_in(struct ebb_serve *serve, const struct ebb_map *map)
 /* 1 when the library was found, 0 when not, -ESRCH when the process has no mappings any more, or -errno. */
 static int locate(struct ebb_serve *serve)
 {
-    struct ebb_maps maps;
-    struct ebb_map map;
-    bool any = false;
-    int got = ebb__maps_open(&maps, "", serve->pid);
+    const struct ebb_locate wanted = {
+        .pid = serve->pid,
+        .symbol = EBB_SERVE_COUNTER,
+        .only_inode = serve->any_library ? 0 : serve->library_ino,
+        .found = take_counter,
+        .context = serve,
+    };
 
-    if (got != 0)
-        return got;
-    while ((got = ebb__maps_next(&maps, &map)) > 0) {
-        any = true;
-        /* The private mapping of a file's beginning is where a loaded object begins. */
-        if (map.inode == 0 || map.offset_bytes != 0 || map.shared || !map.readable || map.name_len == 0)
-            continue;
-        if (!serve->any_library && map.inode != serve->library_ino)
-            continue;
-        if (locate_in(serve, &map))
-            break;
-    }
-    ebb__maps_close(&maps);
-    if (got < 0)
-        return got;
-    return got > 0 ? 1 : any ? 0 : -ESRCH;
+    return ebb__locate(&wanted);
 }
 
 static bool is_library(const struct ebb_serve *serve, const struct ebb_map *map)

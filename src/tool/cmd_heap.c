@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ebb heap: what the heap of a process on ebb holds, from outside.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tool/cmd.h"
+#include "tool/heap_facts.h"
+#include "tool/image.h"
+#include "tool/serve.h"
+#include "tool/target.h"
+#include "tool/why.h"
+
+static struct {
+    bool classes;
+    bool counters;
+    bool json;
+    long watch_ms;
+} options = {.watch_ms = -1};
+
+static const char *const SYNOPSIS[] = {"[OPTION...] TARGET", NULL};
+
+static const struct ebb_opt ROWS[] = {
+    {'c', "classes", EBB_OPT_FLAG, NULL, "also show the blocks of each size class", &options.classes},
+    {'n', "counters", EBB_OPT_FLAG, NULL, "also show the library's counters", &options.counters},
+    {'j', "json", EBB_OPT_FLAG, NULL, "print one line of JSON, with classes and counters", &options.json},
+    {'w', "watch", EBB_OPT_DURATION, "TIME", "look again and again, this long apart", &options.watch_ms},
+    {0},
+};
+
+const struct ebb_opt_spec ebb__spec_heap = {
+    .command = "heap",
+    .synopsis = SYNOPSIS,
+    .rows = ROWS,
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Says of a process without a page who serves it instead. */
+static int report_other(const struct ebb_target *target)
+{
+    static struct ebb_serve serve;
+    static struct ebb_image image;
+    char why[EBB_WHY_BYTES];
+
+    serve.pid = target->pid;
+    serve.any_library = true;
+    switch (ebb__serve_look(&serve)) {
+    case EBB_SERVE_GONE:
+        return ebb__target_failed(target, -ESRCH);
+    case EBB_SERVE_DENIED:
+        return ebb__target_failed(target, serve.error);
+    case EBB_SERVE_UNMAPPED:
+        break;
+    default:
+        fprintf(stderr, "ebb heap: %s (pid %d) has an ebb without a stats page, %s\n", target->name,
+                (int)target->pid, serve.library);
+        return EBB_EXIT_FAILED;
+    }
+    ebb__serve_settle(&serve);
+    if (ebb__image_inspect_process(target->pid, &image) != 0)
+        memset(&image, 0, sizeof(image));
+    ebb__why_not(&serve, &image, &ebb__image_our_kind, why);
+    fprintf(stderr, "ebb heap: %s (pid %d) is not on ebb: %s\n", target->name, (int)target->pid, why);
+    return EBB_EXIT_FAILED;
+}
+
+/* A page shows that the library is there, not that the program's malloc leads to it. */
+static void warn_if_overruled(const struct ebb_target *target)
+{
+    static struct ebb_serve serve;
+
+    serve.pid = target->pid;
+    serve.any_library = true;
+    ebb__serve_look(&serve);
+    ebb__serve_settle(&serve);
+    if (serve.state == EBB_SERVE_OVERRULED)
+        fprintf(
+            stderr,
+            "ebb heap: %s (pid %d) has its malloc from %s; the figures are only of what it asks ebb for\n",
+            target->name, (int)target->pid, serve.owner);
+}
+
+static int find_page(const struct ebb_target *target, struct ebb_page *ret_page)
+{
+    int err = ebb__page_find(target->pid, ret_page);
+
+    if (err == 0)
+        return EBB_EXIT_OK;
+    if (err == -ENOENT)
+        return report_other(target);
+    if (err == -EBADMSG) {
+        fprintf(stderr, "ebb heap: the stats page of %s (pid %d) is damaged\n", target->name,
+                (int)target->pid);
+        return EBB_EXIT_FAILED;
+    }
+    return ebb__target_failed(target, err);
+}
+
+static int show(const struct ebb_target *target, const struct ebb_page *page)
+{
+    struct ebb_heap_facts facts;
+    int err = ebb__heap_facts(target, page, now_ms(), &facts);
+
+    if (err != 0)
+        return ebb__target_failed(target, err);
+    if (options.json)
+        ebb__heap_print_json(&facts);
+    else
+        ebb__heap_print_text(&facts, (struct ebb_heap_parts){options.classes, options.counters});
+    return EBB_EXIT_OK;
+}
+
+/* Shows the page again and again until the process has ended, which is then no failure. */
+static int watch(const struct ebb_target *target, struct ebb_page *page)
+{
+    const struct timespec pause = {.tv_sec = options.watch_ms / 1000,
+                                   .tv_nsec = options.watch_ms % 1000 * 1000000};
+
+    for (;;) {
+        int err;
+
+        if (fflush(stdout) != 0 || ferror(stdout))
+            return EBB_EXIT_OK; /* main() says so */
+        nanosleep(&pause, NULL);
+        err = ebb__page_read(page);
+        if (err == -EFAULT) {
+            fprintf(stderr, "ebb heap: %s (pid %d) executes another program now\n", target->name,
+                    (int)target->pid);
+            return EBB_EXIT_OK;
+        }
+        if (err != 0)
+            return ebb__target_failed(target, err) == EBB_EXIT_NO_TARGET ? EBB_EXIT_OK : EBB_EXIT_FAILED;
+        if (!options.json)
+            fputs(isatty(STDOUT_FILENO) ? "\033[H\033[2J" : "\n", stdout);
+        if (show(target, page) != EBB_EXIT_OK)
+            return EBB_EXIT_OK;
+    }
+}
+
+int ebb__cmd_heap(int argc, char **argv)
+{
+    struct ebb_target target;
+    struct ebb_page page;
+    int first;
+    int status;
+
+    switch (ebb__opt_parse(&ebb__spec_heap, argc, argv, &first)) {
+    case EBB_OPT_HELP:
+        return EBB_EXIT_OK;
+    case EBB_OPT_USAGE:
+        return EBB_EXIT_USAGE;
+    case EBB_OPT_GO:
+        break;
+    }
+    if (argc - first != 1)
+        return ebb__opt_usage(&ebb__spec_heap, "which process? a pid, a name, or pidfile:PATH");
+    if (options.watch_ms == 0)
+        return ebb__opt_usage(&ebb__spec_heap, "--watch needs some time between two looks");
+    status = ebb__target_find("heap", argv[first], &target);
+    if (status != EBB_EXIT_OK)
+        return status;
+    status = find_page(&target, &page);
+    if (status != EBB_EXIT_OK)
+        return status;
+    warn_if_overruled(&target);
+    status = show(&target, &page);
+    if (status == EBB_EXIT_OK && options.watch_ms > 0)
+        status = watch(&target, &page);
+    ebb__page_fini(&page);
+    return status;
+}

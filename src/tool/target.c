@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The process that a command is about; see target.h.
+ */
+#include "tool/target.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "probe/scan.h"
+#include "tool/cmd.h"
+
+/* The kernel keeps 15 bytes of a name. */
+#define COMM_LEN 15
+
+/* Of the processes with the same name that a message lists. */
+#define LISTED_MAX 8
+
+static const char PIDFILE[] = "pidfile:";
+
+static void make_printable(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
+void ebb__target_name(pid_t pid, char *ret_name, size_t name_bytes)
+{
+    struct ebb_status status;
+
+    if (ebb__status_read("", pid, &status) == 0 && ebb__status_has(&status, EBB_STATUS_NAME))
+        snprintf(ret_name, name_bytes, "%s", status.name);
+    else
+        snprintf(ret_name, name_bytes, "process");
+    make_printable(ret_name);
+}
+
+/* ---- by number ---- */
+
+/* A number that may be a process's, alone in a text. */
+static bool parse_pid(const char *text, const char *end, pid_t *ret_pid)
+{
+    struct ebb_scan scan = {.at = text, .end = end};
+    uint64_t value;
+
+    if (!ebb__scan_dec(&scan, &value) || scan.at != scan.end || value == 0 || value > INT_MAX)
+        return false;
+    *ret_pid = (pid_t)value;
+    return true;
+}
+
+static int take_pid(struct ebb_target *target, pid_t pid)
+{
+    struct ebb_status status;
+    int err = ebb__status_read("", pid, &status);
+
+    if (err != 0 || (ebb__status_has(&status, EBB_STATUS_STATE) && strchr("ZX", status.state) != NULL)) {
+        fprintf(stderr, "ebb %s: there is no process %d\n", target->command, (int)pid);
+        return EBB_EXIT_NO_TARGET;
+    }
+    target->pid = ebb__status_has(&status, EBB_STATUS_TGID) ? (pid_t)status.tgid : pid;
+    ebb__target_name(target->pid, target->name, sizeof(target->name));
+    return EBB_EXIT_OK;
+}
+
+static int take_pidfile(struct ebb_target *target, const char *path)
+{
+    char text[64];
+    char *end;
+    ssize_t got;
+    pid_t pid;
+    int err;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    got = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    err = errno;
+    if (fd >= 0)
+        close(fd);
+    if (got < 0) {
+        fprintf(stderr, "ebb %s: cannot read %s: %s\n", target->command, path, strerror(err));
+        return EBB_EXIT_FAILED;
+    }
+    text[got] = '\0';
+    end = text + strcspn(text, " \t\r\n");
+    if (!parse_pid(text, end, &pid)) {
+        fprintf(stderr, "ebb %s: %s does not begin with a process id\n", target->command, path);
+        return EBB_EXIT_FAILED;
+    }
+    return take_pid(target, pid);
+}
+
+/* ---- by name ---- */
+
+/* The file name of a process's first argument, as pidof(8) sees it. */
+static bool first_argument_is(pid_t pid, const char *name)
+{
+    char path[64];
+    char text[PATH_MAX];
+    const char *slash;
+    ssize_t got;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (got <= 0)
+        return false;
+    text[got] = '\0';
+    slash = strrchr(text, '/');
+    return strcmp(slash == NULL ? text : slash + 1, name) == 0;
+}
+
+/* With `by_argument` the first argument is compared, which takes the address space lock of the process and can wait for
+ * it; else only what the kernel calls it. */
+static bool has_name(pid_t pid, const char *name, bool by_argument)
+{
+    struct ebb_status status;
+
+    if (pid == getpid() || ebb__status_read("", pid, &status) != 0 ||
+        !ebb__status_has(&status, EBB_STATUS_NAME) || !ebb__status_has(&status, EBB_STATUS_STATE) ||
+        strchr("ZX", status.state) != NULL)
+        return false;
+    if (by_argument)
+        return first_argument_is(pid, name);
+    if (strlen(name) > COMM_LEN)
+        return strncmp(status.name, name, COMM_LEN) == 0 && first_argument_is(pid, name);
+    return strcmp(status.name, name) == 0;
+}
+
+struct found {
+    pid_t pids[LISTED_MAX];
+    unsigned count;
+};
+
+static int search(const char *name, bool by_argument, struct found *found)
+{
+    struct dirent *entry;
+    DIR *dir = opendir("/proc");
+
+    if (dir == NULL)
+        return -errno;
+    while ((entry = readdir(dir)) != NULL) {
+        pid_t pid;
+
+        if (!parse_pid(entry->d_name, entry->d_name + strlen(entry->d_name), &pid) ||
+            !has_name(pid, name, by_argument))
+            continue;
+        if (found->count < LISTED_MAX)
+            found->pids[found->count] = pid;
+        found->count++;
+    }
+    closedir(dir);
+    return 0;
+}
+
+static int take_name(struct ebb_target *target, const char *name)
+{
+    struct found found = {.count = 0};
+    int err = search(name, false, &found);
+
+    /* Programs may have given themselves another name. */
+    if (err == 0 && found.count == 0)
+        err = search(name, true, &found);
+    if (err != 0) {
+        fprintf(stderr, "ebb %s: cannot read /proc: %s\n", target->command, strerror(-err));
+        return EBB_EXIT_FAILED;
+    }
+    if (found.count == 1)
+        return take_pid(target, found.pids[0]);
+    if (found.count == 0) {
+        fprintf(stderr, "ebb %s: there is no process with the name '%s'\n", target->command, name);
+        return EBB_EXIT_NO_TARGET;
+    }
+    fprintf(stderr, "ebb %s: %u processes have the name '%s'; give the number of one:", target->command,
+            found.count, name);
+    for (unsigned i = 0; i < found.count && i < LISTED_MAX; i++)
+        fprintf(stderr, " %d", (int)found.pids[i]);
+    fprintf(stderr, "%s\n", found.count > LISTED_MAX ? " ..." : "");
+    return EBB_EXIT_FAILED;
+}
+
+int ebb__target_find(const char *command, const char *text, struct ebb_target *ret_target)
+{
+    struct ebb_target target = {.command = command};
+    pid_t pid;
+    int status;
+
+    if (strncmp(text, PIDFILE, sizeof(PIDFILE) - 1) == 0)
+        status = take_pidfile(&target, text + sizeof(PIDFILE) - 1);
+    else if (parse_pid(text, text + strlen(text), &pid))
+        status = take_pid(&target, pid);
+    else
+        status = take_name(&target, text);
+    if (status == EBB_EXIT_OK)
+        *ret_target = target;
+    return status;
+}
+
+/* ---- what can go wrong with it ---- */
+
+/* The first number in a file of /proc/sys, or -1. */
+static long sysctl_number(const char *path)
+{
+    char text[32];
+    struct ebb_scan scan = {.at = text};
+    uint64_t value;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+    if (fd >= 0)
+        close(fd);
+    scan.end = text + (got > 0 ? got : 0);
+    return ebb__scan_dec(&scan, &value) && value <= LONG_MAX ? (long)value : -1;
+}
+
+/* Why we may not look, and what would help. */
+static void remedy(const struct ebb_target *target, char *ret_text, size_t text_bytes)
+{
+    struct ebb_status status;
+    long scope = sysctl_number("/proc/sys/kernel/yama/ptrace_scope");
+    bool known =
+        ebb__status_read("", target->pid, &status) == 0 && ebb__status_has(&status, EBB_STATUS_UID_REAL);
+
+    if (scope == 3)
+        snprintf(ret_text, text_bytes,
+                 "kernel.yama.ptrace_scope is 3, which forbids it to everybody until the next boot");
+    else if (geteuid() == 0)
+        snprintf(
+            ret_text, text_bytes,
+            "root needs the capability CAP_SYS_PTRACE for it, which containers often take away: try on the "
+            "host");
+    else if (known && (uid_t)status.uid_real != geteuid()) {
+        const struct passwd *owner = getpwuid((uid_t)status.uid_real);
+
+        snprintf(ret_text, text_bytes, "it belongs to %s; try: sudo ebb %s %d",
+                 owner == NULL ? "another user" : owner->pw_name, target->command, (int)target->pid);
+    } else if (scope > 0)
+        snprintf(ret_text, text_bytes,
+                 "kernel.yama.ptrace_scope is %ld, which keeps users from their own processes; try: sudo ebb "
+                 "%s %d",
+                 scope, target->command, (int)target->pid);
+    else
+        snprintf(ret_text, text_bytes,
+                 "it has raised privileges, or has given some up since its start; try: sudo ebb %s %d",
+                 target->command, (int)target->pid);
+}
+
+int ebb__target_failed(const struct ebb_target *target, int err)
+{
+    struct ebb_status status;
+    char text[256];
+
+    if (err == -ESRCH || err == -ENOENT) {
+        if (ebb__status_read("", target->pid, &status) == 0 && ebb__status_has(&status, EBB_STATUS_STATE) &&
+            strchr("ZX", status.state) == NULL && !ebb__status_has(&status, EBB_STATUS_VM_SIZE)) {
+            fprintf(stderr, "ebb %s: %s (pid %d) is a thread of the kernel and has no memory of its own\n",
+                    target->command, target->name, (int)target->pid);
+            return EBB_EXIT_FAILED;
+        }
+        fprintf(stderr, "ebb %s: %s (pid %d) has ended\n", target->command, target->name, (int)target->pid);
+        return EBB_EXIT_NO_TARGET;
+    }
+    if (err == -EPERM || err == -EACCES) {
+        remedy(target, text, sizeof(text));
+        fprintf(stderr, "ebb %s: the memory of %s (pid %d) may not be read: %s\n", target->command,
+                target->name, (int)target->pid, text);
+    } else {
+        fprintf(stderr, "ebb %s: the memory of %s (pid %d) cannot be read: %s\n", target->command,
+                target->name, (int)target->pid, strerror(-err));
+    }
+    return EBB_EXIT_FAILED;
+}
+
+/* ---- its threads ---- */
+
+static bool is_thread(pid_t pid, pid_t tid, uint64_t inner, struct ebb_status *ret_status)
+{
+    if (ebb__status_read("", tid, ret_status) != 0 || !ebb__status_has(ret_status, EBB_STATUS_TGID) ||
+        ret_status->tgid != (uint64_t)pid)
+        return false;
+    /* A kernel without namespaces has no such line: then everybody has one number. */
+    return (ebb__status_has(ret_status, EBB_STATUS_NS_PID) ? ret_status->ns_pid : (uint64_t)tid) == inner;
+}
+
+int ebb__target_thread(pid_t pid, uint64_t inner, pid_t *ret_tid, struct ebb_status *ret_status)
+{
+    char path[64];
+    struct dirent *entry;
+    bool found = false;
+    DIR *dir;
+
+    if (inner == 0 || inner > INT_MAX)
+        return -ESRCH;
+    /* In most cases both see the same numbers; only for a container all threads must be asked. */
+    if (is_thread(pid, (pid_t)inner, inner, ret_status)) {
+        *ret_tid = (pid_t)inner;
+        return 0;
+    }
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    dir = opendir(path);
+    if (dir == NULL)
+        return errno == ENOENT ? -ESRCH : -errno;
+    while (!found && (entry = readdir(dir)) != NULL)
+        found = parse_pid(entry->d_name, entry->d_name + strlen(entry->d_name), ret_tid) &&
+                is_thread(pid, *ret_tid, inner, ret_status);
+    closedir(dir);
+    return found ? 0 : -ESRCH;
+}
