@@ -3,13 +3,14 @@
 
 fuzz.py BUILD [TARGET] [SECONDS]        BUILD is a build folder of the project tests/fuzz; 60 seconds each
 
-Seeds are the files of tests/fixtures that have a target's name, and for elf a small program. What is found new stays in
-BUILD/corpus/TARGET for the next time; an input that breaks a target is kept in BUILD/crashes.
+Seeds are the files of tests/fixtures that have a target's name, for elf a small program, for wire a small page. What is found
+new stays in BUILD/corpus/TARGET for the next time; an input that breaks a target is kept in BUILD/crashes.
 """
 
 import glob
 import os
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -22,10 +23,21 @@ def targets(build):
     return dict(sorted(found.items()))
 
 
+def stats_page():
+    """A page of one class and one row, as src/wire/stats_page.h describes it."""
+    header, summary, class_, row = 104, 56, 64, 56
+    page = struct.pack("<8s14I16sQQq", b"EBBSTATS", 1, header + summary + class_ + row, header, summary, header, 1, class_,
+                       header + summary, 1, row, header + summary + class_, 1, 2, 4, b"1.2.3", 5, 6, 7)
+    return page + bytes(summary + class_) + struct.pack("<32s12sIQ", b"commits", b"calls", 0, 9)
+
+
 def seed(name, folder):
     paths = [path for path in glob.glob("tests/fixtures/**", recursive=True) if os.path.basename(path) == name]
     if name == "elf":
         paths += ["/bin/true"]
+    if name == "wire":
+        with open(os.path.join(folder, "seed-page"), "wb") as file:
+            file.write(stats_page())
     for number, path in enumerate(sorted(paths)):
         if os.path.isfile(path) and os.path.getsize(path) <= SEED_BYTES_MAX:
             shutil.copyfile(path, os.path.join(folder, f"seed-{number}"))
