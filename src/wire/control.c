@@ -4,6 +4,12 @@
  */
 #include "wire/control.h"
 
+#include "os/os.h"
+
+EBB_STATIC_ASSERT(EBB_WIRE_SIGNAL == EBB_OS_WAKE_SIGNAL && EBB_WIRE_MAGIC == EBB_OS_WAKE_MAGIC &&
+                      EBB_WIRE_PAYLOAD_BITS == EBB_OS_WAKE_PAYLOAD_BITS,
+                  "a request is a wake with something to say");
+
 #define OP_SHIFT      40
 #define SETTING_SHIFT 32
 #define OP_MASK       UINT64_C(0xff)

@@ -20,12 +20,10 @@
 
 #include "base/base.h"
 
-/* A real-time signal (they queue) near the upper end of the range, which programs that count from SIGRTMIN up and those
- * that count from SIGRTMAX down leave alone. The waker of src/os uses the same one for the process's own requests. */
-#define EBB_WIRE_SIGNAL 57
-
-/* Tells our payload from that of somebody else who sends this signal; stands in the upper 16 bits of sigval. */
-#define EBB_WIRE_MAGIC        0xebb0u
+/* By what the background thread is woken: the same as in os/os.h, whose sleep takes the magic off and hands everything that
+ * lacks it on to the main thread, which it would end. src/wire/control.c asserts that both agree. */
+#define EBB_WIRE_SIGNAL       57      /* real-time signals queue */
+#define EBB_WIRE_MAGIC        0xebb5u /* in the upper 16 bits of sigval */
 #define EBB_WIRE_PAYLOAD_BITS 48u
 
 enum ebb_wire_op {

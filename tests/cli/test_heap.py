@@ -25,7 +25,7 @@ for variable in ("LD_PRELOAD", "EBB_LIBRARY", "EBB_MALLOC"):
 # Allocates some, says so, and waits; forks when told to.
 PROGRAM = """
 import os, sys, time
-blocks = [bytes(1000) for _ in range(20000)] + [bytes(1 << 20)]
+blocks = [bytes(1000) for _ in range(5000)] + [bytes(1 << 20)]
 if "fork" in sys.argv and os.fork():
     os.wait()
 print("ready", os.getpid(), flush=True)
@@ -54,10 +54,10 @@ def fake(mode="plain"):
     return started(FAKE, mode)
 
 
-def served(*args):
+def served(*args, options=""):
     if LIBRARY is None:
         raise Skip("libebb-malloc.so is not built")
-    return started(sys.executable, "-c", PROGRAM, *args, env={"LD_PRELOAD": LIBRARY})
+    return started(sys.executable, "-c", PROGRAM, *args, env={"LD_PRELOAD": LIBRARY, "EBB_MALLOC": options})
 
 
 def one_line(text):
@@ -107,7 +107,7 @@ def real_process_running_and_stopped():
             equal([(row["name"], "GAUGE" if row["gauge"] else "COUNT", row["unit"]) for row in facts["counters"]],
                   rows_of_the_library())
             assert counters(facts)["slabs_made"] > 100 and counters(facts)["span_allocs"] >= 1, facts
-            assert facts["rss_bytes"] > 20000 * 1000
+            assert facts["rss_bytes"] > 5000 * 1000
         process.send_signal(signal.SIGCONT)
 
 
@@ -143,7 +143,7 @@ def thread_stands_for_its_process():
 
 @case
 def child_of_fork_has_a_page_of_its_own():
-    with served("fork") as process:
+    with served("fork", options="bg:0") as process:
         child = int(process.words[1])
         assert child != process.pid
         facts = heap_json(child)
@@ -350,7 +350,7 @@ def watching_a_program_that_executes_another():
 
 @case
 def no_thread_to_ask():
-    with served() as process:
+    with served(options="bg:0") as process:
         refused(run(EBB, "control", process.pid, "trim"), 1, f"(pid {process.pid}) takes no requests: it has no background "
                 "thread: processes that are small or have one thread start none, nor do those with EBB_MALLOC=bg:0")
         equal(process.poll(), None)

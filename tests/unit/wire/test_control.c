@@ -40,7 +40,7 @@ static void the_numbers_are_those_of_the_format(void)
     EXPECT_EQ(encoded(EBB_WIRE_SET, EBB_WIRE_SETTING_caches_bytes, UINT64_C(4) << 30),
               UINT64_C(0x040200400000));
     EXPECT_EQ(encoded(EBB_WIRE_SET, EBB_WIRE_SETTING_depot_bytes, 0), UINT64_C(0x040300000000));
-    EXPECT(ebb__wire_sigval(UINT64_C(0x040100000040)) == UINT64_C(0xebb0040100000040));
+    EXPECT(ebb__wire_sigval(UINT64_C(0x040100000040)) == UINT64_C(0xebb5040100000040));
 }
 
 static void every_request_comes_back(void)
