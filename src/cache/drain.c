@@ -93,6 +93,7 @@ static struct thread_cache *next_abandoned(uint32_t *left)
             found = tc;
             ebb__cache_unlink(tc);
             atomic_fetch_sub_explicit(&ebb__cache_count, 1, memory_order_relaxed);
+            EBB_COUNT(caches, -1);
         } else {
             ebb__lock_release(&tc->owner->lock);
         }

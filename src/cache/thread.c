@@ -123,6 +123,7 @@ static void thread_exit(void *unused)
         ebb__lock_take(&ebb__caches_lock);
         ebb__cache_unlink(tc);
         atomic_fetch_sub_explicit(&ebb__cache_count, 1, memory_order_relaxed);
+        EBB_COUNT(caches, -1);
         ebb__lock_release(&ebb__caches_lock);
         ebb__heap_give(EBB_CLASS_CACHE, &block, 1, "cache");
     }
@@ -147,6 +148,7 @@ static bool make_cache(struct ebb_thread *t)
     ebb__lock_take(&ebb__caches_lock);
     ebb__cache_link(tc);
     atomic_fetch_add_explicit(&ebb__cache_count, 1, memory_order_relaxed);
+    EBB_COUNT(caches, 1);
     ebb__lock_release(&ebb__caches_lock);
     ebb__os_thread_exit_arm(thread_exit, NULL); /* may allocate: the cache is there already */
     return true;
@@ -216,6 +218,7 @@ void ebb__cache_after_fork(void)
     __atomic_store_n(&t->busy, 0, __ATOMIC_RELAXED);
     ebb__caches = (struct cache_list){NULL, NULL};
     atomic_store(&ebb__cache_count, tc != NULL);
+    EBB_SET(caches, tc != NULL);
     if (tc != NULL) {
         ebb__cache_link(tc);
         __atomic_store_n(&t->cache, tc, __ATOMIC_RELAXED);

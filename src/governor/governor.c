@@ -85,6 +85,8 @@ static void settle(void)
         do {
             called = ebb__os_sleep(ms, &payload);
             EBB_COUNT(bg_wakeups, 1);
+            if (called)
+                ebb__upkeep_request(payload);
         } while (!called && !is_last());
     }
     set_state(AWAKE);
@@ -96,6 +98,7 @@ static void run(void *unused)
     (void)unused;
     uint64_t payload;
     atomic_store(&thread_id, ebb__os_thread_id());
+    ebb__stats_set_thread(ebb__os_thread_id());
     set_state(AWAKE);
     if (ebb__os_barrier_init() != 0)
         ebb__conf.drain = 0; /* a thread's cache is its own affair then */
@@ -106,10 +109,12 @@ static void run(void *unused)
         if (sleep_ms == 0) {
             settle();
         } else {
-            (void)ebb__os_sleep(count_ms(sleep_ms), &payload);
+            if (ebb__os_sleep(count_ms(sleep_ms), &payload))
+                ebb__upkeep_request(payload);
             EBB_COUNT(bg_wakeups, 1);
         }
     }
+    ebb__stats_set_thread(0);
     atomic_store(&thread_id, 0);
     set_state(REFUSED);
 }

@@ -4,6 +4,7 @@
  *   governor.c  the thread: when it starts, sleeps, is called, ends
  *   upkeep.c    what it does in a tick; what others do without it
  *   policy.c    what is to be done (pure)
+ *   request.c   what the tool asks for
  *   caller.c    whose code called malloc */
 #ifndef EBB_GOVERNOR_PRIV_H
 #define EBB_GOVERNOR_PRIV_H
@@ -14,6 +15,7 @@
 #include "governor/policy.h"
 #include "os/os.h"
 #include "stats/stats.h"
+#include "wire/control.h"
 
 /* ---- upkeep.c: by the background thread ---- */
 
@@ -21,6 +23,12 @@ void ebb__upkeep_reset(void);
 
 /* One tick. Returns how long to sleep; 0 when nothing is left to do. */
 uint32_t ebb__upkeep_tick(void);
+
+/* Writes the summary of the stats page. */
+void ebb__upkeep_publish(void);
+
+/* Carries out what the tool asked for (wire/control.h) and answers on the stats page. */
+void ebb__upkeep_request(uint64_t payload);
 
 /* True when there is still nothing to do, looked at anew. */
 bool ebb__upkeep_is_settled(void);

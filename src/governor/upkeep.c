@@ -83,18 +83,40 @@ void ebb__upkeep_reset(void)
     policy.retaken_bytes = heap.retaken_bytes;
 }
 
+void ebb__upkeep_publish(void)
+{
+    struct ebb_heap_stats heap;
+    size_t blocks, bytes;
+    ebb__heap_stats(&heap);
+    ebb__cache_stats(&blocks, &bytes);
+    struct ebb_wire_summary summary = {
+        .updated_ms = ebb__os_now_ms(),
+        .ticks = EBB_COUNTED(bg_ticks),
+        .live_bytes = heap.slab_bytes - ebb__min(bytes, heap.slab_bytes) + heap.span_bytes + heap.lane_bytes,
+        .live_blocks =
+            heap.slab_blocks - ebb__min(blocks, heap.slab_blocks) + heap.span_blocks + heap.lane_blocks,
+        .cached_bytes = bytes,
+        .cached_blocks = blocks,
+    };
+    ebb__stats_publish(&summary);
+    EBB_SET(bg_cpu_ns, ebb__os_thread_cpu_ns());
+}
+
 uint32_t ebb__upkeep_tick(void)
 {
     struct ebb_policy_facts facts;
     struct ebb_policy_actions actions;
     collect(&facts);
     ebb__policy_decide(&policy, &facts, &actions);
+    EBB_SET(kept_bytes, actions.keep_bytes);
     if (actions.settled) {
         ebb__heap_retire_groups();
+        ebb__upkeep_publish();
         return 0;
     }
     tend_caches(&actions);
     (void)give_back(&actions, actions.sleep_ms);
+    ebb__upkeep_publish();
     return actions.sleep_ms;
 }
 

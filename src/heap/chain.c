@@ -246,7 +246,7 @@ void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean)
         void *p = is_long ? take_long(units, align_extents, ret_clean, &need)
                           : take_short(units, align_extents, committed_only, ret_clean, &need);
         uint32_t seen = ebb__space.reservation_count;
-        ebb__lock_release(&ebb__space_lock);
+        ebb__space_unlock();
         if (p != NULL || committed_only)
             return p;
         size_t room = is_long ? ebb__align_up((k + 1) * EBB_EXTENT_BYTES, EBB_GROUP_BYTES) + EBB_GROUP_BYTES
@@ -282,7 +282,7 @@ void ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_
     for (uint32_t i = 1; i <= inner && !clean; i++)
         memset((void *)(base + i * EBB_GROUP_BYTES), 0, EBB_EXTENT_BYTES);
     ebb__lock_take(&ebb__space_lock);
-    atomic_store_explicit(ebb__map_entry(start), EBB_CODE_NONE, memory_order_relaxed);
+    ebb__span_death(start, units);
     if (inner != 0) {
         uint32_t g = ((const struct group *)(base + EBB_META_GROUP_AT))->index;
         for (uint32_t i = 1; i <= inner; i++) {
@@ -299,7 +299,7 @@ void ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_
         give_range(base, unit + clean_from, unit + clean_to, true);
         give_range(base, unit + clean_to, unit + units, false);
     }
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
 }
 
 /* ---- resizing in place ---- */
@@ -339,10 +339,11 @@ bool ebb__chain_resize(void *start, size_t old_units, size_t new_units)
         struct need need;
         ebb__lock_take(&ebb__space_lock);
         bool done = resize_locked(start, old_units, new_units, &need);
-        if (done) /* the length is part of the truth: it changes before another thread can take or give the
-                     units */
+        if (done) { /* the length is part of the truth: it changes before another thread can take or give the units */
             ((struct span *)ebb__desc_of(start))->units = (uint32_t)new_units;
-        ebb__lock_release(&ebb__space_lock);
+            ebb__span_count(0, new_units - old_units);
+        }
+        ebb__space_unlock();
         if (done || need.commit == NULL || ebb__space_commit(need.commit, need.end) != 0)
             return done;
     }

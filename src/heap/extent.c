@@ -375,7 +375,7 @@ void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t 
         struct need need;
         ebb__lock_take(&ebb__space_lock);
         void *p = take_locked(kind, n, align, ret_backed, committed_only, &need);
-        ebb__lock_release(&ebb__space_lock);
+        ebb__space_unlock();
         if (p != NULL || committed_only)
             return p;
         int rc = need.commit != NULL ? ebb__space_commit(need.commit, need.end)
@@ -471,7 +471,7 @@ void ebb__extent_refill(void *start, unsigned units)
         ebb__bitmap_set(e->backed, first + (unsigned)__builtin_ctz(units), 1);
     ebb__space.backed_units += count;
     ebb__space.retaken_units += count;
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     EBB_COUNT(refaulted_bytes, count * EBB_UNIT_BYTES);
 }
 
@@ -489,8 +489,8 @@ void ebb__extent_unback(uintptr_t base, unsigned number, const uint64_t *units)
 void ebb__extent_give(void *start, unsigned n)
 {
     ebb__lock_take(&ebb__space_lock);
-    atomic_store_explicit(ebb__map_entry(start), EBB_CODE_NONE, memory_order_relaxed);
+    ebb__span_death(start, n);
     ebb__extent_give_locked(ebb__group_base(start), ebb__extent_number(start),
                             ebb__unit_number(start) % EBB_EXTENT_UNITS, n, false);
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
 }

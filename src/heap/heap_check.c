@@ -9,7 +9,7 @@ struct census {
     uint32_t slabs[EBB_CLASS_COUNT];      /* by class */
     uint32_t empty[EBB_CLASS_COUNT];
     uint32_t listed[EBB_CLASS_COUNT]; /* slabs that have a free block */
-    size_t backed_units, dirty_units;
+    size_t backed_units, dirty_units, span_units, span_blocks;
     int rc;
 };
 static struct census census; /* 4 KiB; the check is for one thread */
@@ -44,6 +44,8 @@ static void visit(char *start, size_t units, unsigned code, void *arg)
     struct census *k = arg;
     size_t unit = ebb__unit_number(start), end = ebb__min(unit + units, EBB_GROUP_UNITS);
     ebb__bitmap_set(k->used, (unsigned)unit, (unsigned)(end - unit));
+    k->span_blocks += code == EBB_CODE_SPAN;
+    k->span_units += code == EBB_CODE_SPAN ? units : 0;
     if (code != EBB_CODE_SPAN && k->rc == 0)
         k->rc = check_slab(k, start, code);
 }
@@ -178,5 +180,7 @@ int ebb__heap_check(void)
             return -EUCLEAN;
     EBB_HOLDS("H4", s->backed_units == census.backed_units, s->backed_units, census.backed_units);
     EBB_HOLDS("H4", s->dirty_units == census.dirty_units, s->dirty_units, census.dirty_units);
+    EBB_HOLDS("H11", s->span_blocks == census.span_blocks, s->span_blocks, census.span_blocks);
+    EBB_HOLDS("H11", s->span_units == census.span_units, s->span_units, census.span_units);
     return check_bins(&census);
 }

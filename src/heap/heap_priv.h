@@ -30,6 +30,7 @@
  *   H7  everything in use lies below the commit frontier of its reservation
  *   H8  a group is owned if and only if its metadata is readable and not covered by a chain
  *   H9  a used unit is not backed if and only if it is a hole of its slab, and all blocks that touch a hole are free
+ *   H11 span_blocks and span_units are those of the living spans
  *   H10 no slab has units claimed by the sweeper, but while it sweeps (under the return lock)
  */
 #ifndef EBB_HEAP_PRIV_H
@@ -197,6 +198,7 @@ struct space {
     uint32_t reservation_count;
     size_t backed_units;                    /* that may hold physical memory */
     size_t dirty_units;                     /* of those, free */
+    size_t span_units, span_blocks;         /* of all spans in use */
     size_t used_low_units, used_peak_units; /* extremes of what was in use since the governor asked */
     size_t
         retaken_units; /* rises with every unit that is taken again while it is dirty, or after it was purged */
@@ -225,7 +227,15 @@ EBB_INLINE void ebb__limbo_leave(void)
         atomic_fetch_sub_explicit(&ebb__limbo, 1, memory_order_release);
 }
 extern struct ebb_lock ebb__space_lock; /* EBB_RANK_SPACE */
-extern struct ebb_lock ebb__grow_lock;  /* EBB_RANK_GROW */
+
+/* Ends a turn with the space: readers of the stats page see what has changed. */
+EBB_INLINE void ebb__space_unlock(void)
+{
+    EBB_SET(backed_bytes, ebb__space.backed_units * EBB_UNIT_BYTES);
+    EBB_SET(dirty_bytes, ebb__space.dirty_units * EBB_UNIT_BYTES);
+    ebb__lock_release(&ebb__space_lock);
+}
+extern struct ebb_lock ebb__grow_lock; /* EBB_RANK_GROW */
 
 /* Moves the commit frontier of r to `end` or beyond. pre: no lock of rank >= EBB_RANK_GROW held. 0 or -ENOMEM
  */
@@ -281,8 +291,12 @@ void ebb__extent_refill(void *start, unsigned units);
 /* The other way: units of a slab were purged. Space lock held. */
 void ebb__extent_unback(uintptr_t base, unsigned number, const uint64_t *units);
 
-/* Writes what makes units a living span. Space lock held. */
+/* Writes what makes units a living span; clears what made it one, or a slab. Space lock held. */
 void ebb__span_birth(void *start, size_t units);
+void ebb__span_death(void *start, size_t units);
+
+/* Spans were added or became longer; negative numbers, as size_t, the other way. Space lock held. */
+void ebb__span_count(size_t blocks, size_t units);
 
 /* With the space lock held: gives units of one extent; asks whether exactly these units are free for this
  * kind; takes them, after it was asked. */
@@ -333,9 +347,14 @@ struct bin {
     uint32_t lists[EBB_SLAB_LISTS]; /* by fullness: list 0 has the fullest */
     uint32_t slab_count;
     uint32_t empty_count; /* wholly free slabs kept: 0 or 1 */
-    uint64_t taken_blocks, given_blocks;
 } EBB_ALIGNED(64);
 extern struct bin ebb__bins[EBB_CLASS_COUNT];
+
+/* What the stats page says of a class: how many blocks were taken and given. Guarded by the bin's lock. */
+EBB_INLINE struct ebb_wire_class *ebb__class_books(unsigned c)
+{
+    return &ebb__stats_page.classes[c];
+}
 
 /* Global unit number <-> slab. 0 is no slab. */
 struct slab *ebb__slab_at(uint32_t id, uintptr_t *ret_start);

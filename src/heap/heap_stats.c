@@ -2,16 +2,6 @@
  * What the heap holds, summed from its books. */
 #include "heap/heap_priv.h"
 
-static void add_span(char *start, size_t units, unsigned code, void *arg)
-{
-    struct ebb_heap_stats *stats = arg;
-    (void)start;
-    if (code == EBB_CODE_SPAN) {
-        stats->span_blocks++;
-        stats->span_bytes += units * EBB_UNIT_BYTES;
-    }
-}
-
 void ebb__heap_stats(struct ebb_heap_stats *ret_stats)
 {
     struct space *s = &ebb__space;
@@ -19,7 +9,7 @@ void ebb__heap_stats(struct ebb_heap_stats *ret_stats)
     for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
         struct bin *bin = &ebb__bins[c];
         ebb__lock_take(&bin->lock);
-        size_t blocks = (size_t)(bin->taken_blocks - bin->given_blocks);
+        size_t blocks = (size_t)(ebb__class_books(c)->taken_blocks - ebb__class_books(c)->given_blocks);
         ebb__lock_release(&bin->lock);
         if (c <= EBB_USER_CLASSES) {
             stats.slab_blocks += blocks;
@@ -29,9 +19,8 @@ void ebb__heap_stats(struct ebb_heap_stats *ret_stats)
         }
     }
     ebb__lock_take(&ebb__space_lock);
-    for (uint32_t g = 0; g < s->group_count; g++)
-        if (s->state[g] == EBB_GROUP_ACTIVE)
-            ebb__walk_group(g, add_span, &stats);
+    stats.span_blocks = s->span_blocks;
+    stats.span_bytes = s->span_units * EBB_UNIT_BYTES;
     /* Parts of the same protection that touch are one mapping for the kernel. */
     uintptr_t readable_end = 0, rest_end = 0;
     for (uint32_t i = 0; i < s->reservation_count; i++) {
@@ -46,7 +35,7 @@ void ebb__heap_stats(struct ebb_heap_stats *ret_stats)
     }
     stats.backed_bytes = s->backed_units * EBB_UNIT_BYTES;
     stats.dirty_bytes = s->dirty_units * EBB_UNIT_BYTES;
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     ebb__lock_take(&ebb__lane_lock);
     uint32_t lane_count = atomic_load(&ebb__lane.count);
     for (uint32_t i = 0; i < lane_count; i++)
@@ -73,7 +62,7 @@ void ebb__heap_facts(struct ebb_heap_facts *ret_facts)
             facts.stirred =
                 atomic_load_explicit(&((struct group *)(s->groups[g] + EBB_META_GROUP_AT))->stirred,
                                      memory_order_relaxed) != 0;
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     *ret_facts = facts;
 }
 

@@ -60,6 +60,7 @@ void *ebb__lane_alloc(size_t bytes, size_t align)
         lane->blocks[count] = (struct lane_block){addr, bytes};
         atomic_store_explicit(&lane->count, count + 1, memory_order_release);
         EBB_COUNT(lane_blocks, 1);
+        EBB_COUNT(lane_bytes, bytes);
     }
     ebb__lock_release(&ebb__lane_lock);
     if (addr != NULL)
@@ -84,6 +85,7 @@ void ebb__lane_free(void *p)
     if (found.addr == NULL)
         return;
     EBB_COUNT(lane_blocks, -1);
+    EBB_COUNT(lane_bytes, -found.bytes);
     ebb__os_unmap(found.addr, found.bytes);
 }
 
@@ -98,6 +100,7 @@ void *ebb__lane_resize(void *p, size_t bytes)
     if (b != NULL && b->bytes == bytes) {
         addr = p;
     } else if (b != NULL && ebb__os_remap(p, b->bytes, bytes, &addr) == 0) {
+        EBB_COUNT(lane_bytes, bytes - b->bytes);
         b->addr = addr;
         b->bytes = bytes;
     }

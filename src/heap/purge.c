@@ -77,7 +77,7 @@ static bool claim_sharers(struct extent_ref x, unsigned sharers, uint64_t *ret_c
             all = false;
         }
     }
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     return all;
 }
 
@@ -91,7 +91,7 @@ static void purge_descriptors(struct extent_ref x)
     ebb__lock_take(&ebb__space_lock);
     for (; sharers != 0; sharers &= sharers - 1)
         ebb__extent_release(x.base, ebb__ctz(sharers));
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
 }
 
 static size_t release_free(struct extent_ref x, bool purged)
@@ -107,7 +107,7 @@ static size_t release_free(struct extent_ref x, bool purged)
         s->backed_units -= dirty;
     }
     ebb__extent_release(x.base, x.number);
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     ebb__limbo_leave();
     return purged ? dirty * EBB_UNIT_BYTES : 0;
 }
@@ -123,7 +123,7 @@ static size_t purge_batch(size_t keep_bytes, uint32_t idle_ms)
     unsigned count = claim_free(batch, keep_bytes / EBB_UNIT_BYTES, idle_ms);
     for (unsigned i = 0; i < count; i++)
         ebb__limbo_enter();
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     for (unsigned i = 0; i < count; i++)
         ranges[i] = (struct ebb_os_range){(void *)(batch[i].base + batch[i].number * EBB_EXTENT_BYTES),
                                           EBB_EXTENT_BYTES};
@@ -163,7 +163,7 @@ static uint64_t candidates(uint32_t g, enum ebb_sweep how, uint32_t idle_ms)
             if (e->ndirty != 0 && is_old(e, now_ms, idle_ms))
                 found |= left & -left;
         }
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     return found;
 }
 
@@ -208,7 +208,7 @@ static void retire(uint32_t g)
         atomic_store_explicit(&ebb__owned[base >> EBB_GROUP_SHIFT], 0, memory_order_relaxed);
         ebb__limbo_enter();
     }
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     if (!empty)
         return;
     bool purged = ebb__os_purge((void *)base, EBB_EXTENT_BYTES) == 0;
@@ -221,7 +221,7 @@ static void retire(uint32_t g)
         atomic_store_explicit(&ebb__owned[base >> EBB_GROUP_SHIFT], 1, memory_order_relaxed);
     }
     ebb__limbo_leave();
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     EBB_COUNT(groups_retired, purged);
 }
 

@@ -61,6 +61,7 @@ static void forget_lists(void)
     memset(s->free_groups, 0, s->active_words * sizeof(s->free_groups[0]));
     memset(s->dirty_groups, 0, s->active_words * sizeof(s->dirty_groups[0]));
     s->backed_units = s->dirty_units = 0;
+    s->span_units = s->span_blocks = 0;
 }
 
 /* Makes every extent of the group free, with what it may hold of memory. */
@@ -111,8 +112,10 @@ static void retake(char *start, size_t units, unsigned code, void *arg)
             ebb__space.state[g + i] = EBB_GROUP_CHAIN;
         ebb__space.backed_units += (size_t)inner * EBB_GROUP_UNITS;
     }
-    if (code == EBB_CODE_SPAN)
+    if (code == EBB_CODE_SPAN) {
+        ebb__span_count(1, units);
         return;
+    }
     struct slab *s = ebb__desc_of(start);
     struct bin *bin = &ebb__bins[code];
     s->code = (uint8_t)code;

@@ -253,7 +253,7 @@ unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
         made_one = true;
         got += take_locked(bin, ret_blocks + got, want - got);
     }
-    bin->taken_blocks += got;
+    ebb__class_books(c)->taken_blocks += got;
     ebb__lock_release(&bin->lock);
     reverse(ret_blocks, got);
     count_handed_out(got);
@@ -314,14 +314,15 @@ void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char 
     EBB_ASSERT(c != 0 && c < EBB_CLASS_COUNT);
     for (unsigned i = 0; i < count;) {
         char *emptied = NULL;
+        unsigned before = i;
         ebb__lock_take(&bin->lock);
         for (; i < count && emptied == NULL; i++) {
             struct slab *s = give_one(c, blocks[i], caller, &start);
-            bin->given_blocks++;
             if ((s->nfree == per_slab || s->list != ebb__slab_list_for(s->nfree, per_slab)) &&
                 settle(bin, s, start))
                 emptied = start;
         }
+        ebb__class_books(c)->given_blocks += i - before;
         ebb__lock_release(&bin->lock);
         if (emptied != NULL)
             ebb__slab_free(emptied, ebb__classes[c].units);

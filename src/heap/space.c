@@ -77,7 +77,8 @@ static void append(uintptr_t base, size_t bytes)
     r->group_count = groups;
     s->reservation_count++;
     s->group_count += groups;
-    ebb__lock_release(&ebb__space_lock);
+    EBB_COUNT(reserved_bytes, bytes);
+    ebb__space_unlock();
 }
 
 /* pre: just reserved. What the kernel answers changes nothing: without the mark memory is only larger than it need be. */
@@ -156,6 +157,7 @@ int ebb__space_commit(const struct reservation *r, uintptr_t end)
             rc = ebb__os_commit((void *)(mine->base + old), step);
         }
         EBB_COUNT(commits, rc == 0);
+        EBB_COUNT(committed_bytes, rc == 0 ? step : 0);
         EBB_COUNT(commit_failures, rc != 0);
         if (rc == 0) /* pairs with the acquire in ebb__space_is_committed() */
             atomic_store_explicit(&mine->committed_bytes, old + step, memory_order_release);
@@ -185,11 +187,22 @@ void ebb__space_activate(uint32_t g)
     atomic_store_explicit(&ebb__owned[base >> EBB_GROUP_SHIFT], 1, memory_order_relaxed);
 }
 
+/* Says on the stats page what the classes are. */
+static void name_classes(void)
+{
+    EBB_STATIC_ASSERT(EBB_CLASS_COUNT == EBB_STATS_CLASSES, "the stats page has a row for each class");
+    for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
+        ebb__class_books(c)->bytes = ebb__classes[c].bytes;
+        ebb__class_books(c)->internal = c > EBB_USER_CLASSES;
+    }
+}
+
 int ebb__heap_init(void)
 {
     struct space *s = &ebb__space;
     if (EBB_LIKELY(atomic_load_explicit(&s->ready, memory_order_acquire) != 0))
         return 0;
+    name_classes();
     int rc = ebb__space_reserve(EBB_EXTENT_BYTES, 0);
     if (rc == 0)
         atomic_store_explicit(&s->ready, 1, memory_order_release);

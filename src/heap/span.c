@@ -37,6 +37,23 @@ void ebb__span_birth(void *start, size_t units)
 {
     span_at(start)->units = (uint32_t)units;
     atomic_store_explicit(ebb__map_entry(start), EBB_CODE_SPAN, memory_order_release);
+    ebb__span_count(1, units);
+}
+
+void ebb__span_death(void *start, size_t units)
+{
+    if (ebb__unit_entry(start) == EBB_CODE_SPAN)
+        ebb__span_count((size_t)-1, -units);
+    atomic_store_explicit(ebb__map_entry(start), EBB_CODE_NONE, memory_order_relaxed);
+}
+
+void ebb__span_count(size_t blocks, size_t units)
+{
+    struct space *s = &ebb__space;
+    s->span_blocks += blocks;
+    s->span_units += units;
+    EBB_SET(span_blocks, s->span_blocks);
+    EBB_SET(span_bytes, s->span_units * EBB_UNIT_BYTES);
 }
 
 void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)

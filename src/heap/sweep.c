@@ -205,7 +205,7 @@ static void claim_extent(struct claim *k, uint32_t g, enum ebb_sweep how)
             look.held[i] = e->free[i] & e->backed[i];
         }
     }
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     if (!in_use || e->kind != EBB_KIND_SLAB || !stirred)
         return;
     each_slab(k, look_at_slab, &look);
@@ -214,7 +214,7 @@ static void claim_extent(struct claim *k, uint32_t g, enum ebb_sweep how)
     ebb__lock_take(&ebb__space_lock);
     if (is_in_use(g, e) && e->kind == EBB_KIND_SLAB)
         claim_free_units(k, &look);
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     if (look.warm)
         atomic_fetch_or_explicit(&group->stirred, bit, memory_order_relaxed);
 }
@@ -296,7 +296,7 @@ static void release(struct claim *k)
         ebb__extent_give_locked(k->base, k->number, at, end - at, purged);
         at = end;
     }
-    ebb__lock_release(&ebb__space_lock);
+    ebb__space_unlock();
     EBB_COUNT(slab_pages_purged, inside * EBB_UNIT_BYTES);
     for (unsigned at = 0; (at = ebb__bitmap_next_set(k->in_slab, EBB_EXTENT_UNITS, at)) < EBB_EXTENT_UNITS;) {
         unsigned first = at - (ebb__unit_entry(unit_at(k, at)) >> 8), c = ebb__unit_entry(unit_at(k, first));

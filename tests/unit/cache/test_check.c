@@ -8,7 +8,7 @@
 static unsigned c;
 static struct cache_bin *bin;
 
-/* A cache with a loaded and a full previous magazine, and three in the depot. */
+/* A cache with a loaded and a full previous magazine, and two in the depot. */
 static void set_up(void)
 {
     static void *blocks[2000];
@@ -22,7 +22,7 @@ static void set_up(void)
     bin = &ebb__thread.mine->bins[c];
     EXPECT(bin->loaded != NULL && bin->top - bin->loaded->slots > 10);
     EXPECT(bin->prev != NULL && bin->prev->count > 3);
-    EXPECT(ebb__mag_peek(&ebb__depot[c])->weight >= 300);
+    EXPECT(ebb__mag_peek(&ebb__depot[c])->weight >= 200);
     EXPECT_CACHE_OK();
 }
 
