@@ -18,6 +18,9 @@
 /* One fixed slot in the thread block: no call, no lock, works before and after the constructors. */
 #define EBB_TLS __thread __attribute__((tls_model("initial-exec")))
 
+/* The value is computed once, here: compilers like to compute an address again rather than keep it in a register. */
+#define EBB_KEEP(v) __asm__("" : "+r"(v))
+
 #define EBB_STATIC_ASSERT(e, why) _Static_assert(e, why)
 #define EBB_ARRAY_COUNT(a)        (sizeof(a) / sizeof((a)[0]))
 

@@ -12,7 +12,7 @@
  *
  * Sizes adapt. A thread's first two blocks of a class come straight from the slab. A magazine may first hold
  * 2 KiB of blocks, and 2 KiB more each time it overflows or a refill was used up, to 125 blocks or
- * `cache_bytes`. Refills double up to that. What all classes of a thread may hold together is its share of an eighth of
+ * `cache_bytes`. Refills double up to that. What all classes of a thread may hold together is its share of a quarter of
  * the heap, and of no more than `caches_bytes`: an equal part for each thread that has a cache. A thread whose share is
  * used up exchanges with the depot more often instead.
  *
@@ -31,12 +31,12 @@
 #define ROOM_STEP_BYTES 2048u
 #define SHARE_MIN_BYTES                                                                                      \
     EBB_KIB(16) /* with thousands of threads the caches may exceed their budget, but stay useful */
-/* Caches are for the traffic, and the traffic of a small heap is small: they may hold an eighth of the heap, and the depot of
- * one class a 128th. */
-#define BUDGET_SHARE     8u
-#define BUDGET_MIN_BYTES EBB_KIB(512)
-#define DEPOT_SHARE      128u
-#define DEPOT_MIN_BYTES  EBB_KIB(16)
+/* Caches are for the traffic, and the traffic of a small heap is small: they may hold a quarter of the heap, and the
+ * depot of one class a 64th. */
+#define BUDGET_SHARE     4u
+#define BUDGET_MIN_BYTES EBB_KIB(1024)
+#define DEPOT_SHARE      64u
+#define DEPOT_MIN_BYTES  EBB_KIB(32)
 
 static unsigned capacity_of(unsigned c)
 {

@@ -71,6 +71,7 @@ EBB_INLINE void ebb__cache_leave(void)
 EBB_INLINE void *ebb__cache_get(unsigned c)
 {
     struct cache_bin *bin = &ebb__cache_enter()->bins[c];
+    EBB_KEEP(bin);
     void **top = bin->top;
     void *block = top[-1];
     if (EBB_LIKELY(block != NULL))
@@ -95,6 +96,7 @@ EBB_INLINE enum ebb_put ebb__cache_put(void *p)
     if (EBB_UNLIKELY(!ebb__starts_block(ebb__slab_offset(entry, p), ebb__user_magic[c])))
         return EBB_PUT_OTHER;
     struct cache_bin *bin = &ebb__cache_enter()->bins[c];
+    EBB_KEEP(bin);
     void **top = bin->top;
     enum ebb_put done = EBB_PUT_DONE;
     if (EBB_UNLIKELY(top == bin->limit)) {

@@ -23,7 +23,7 @@ static int check_slab(struct census *k, const char *start, unsigned c)
     EBB_HOLDS("H5", s->nfree == nfree, s->nfree, nfree);
     EBB_HOLDS("H5", ebb__bitmap_count(s->free, class->blocks, bits - class->blocks) == 0, start, c);
     EBB_HOLDS("H5", s->code == c, s->code, c);
-    EBB_HOLDS("H6", s->list == ebb__slab_list_for(nfree, class->blocks), s->list, nfree);
+    EBB_HOLDS("H6", s->list == ebb__slab_list_for(nfree, class), s->list, nfree);
     for (unsigned u = 1; u < class->units; u++) {
         unsigned entry = ebb__unit_entry(start + u * EBB_UNIT_BYTES);
         EBB_HOLDS("H1", entry == (c | u << 8), entry, c | u << 8);

@@ -359,7 +359,7 @@ EBB_INLINE struct ebb_wire_class *ebb__class_books(unsigned c)
 /* Global unit number <-> slab. 0 is no slab. */
 struct slab *ebb__slab_at(uint32_t id, uintptr_t *ret_start);
 void ebb__slab_link(struct bin *bin, struct slab *s, uint32_t id);
-unsigned ebb__slab_list_for(unsigned nfree, unsigned blocks);
+unsigned ebb__slab_list_for(unsigned nfree, const struct ebb_class *class);
 
 /* The units of a slab, as bits, whose blocks are all free. The bin's lock held. */
 unsigned ebb__slab_idle_units(const struct slab *s);

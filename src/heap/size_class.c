@@ -7,6 +7,8 @@
 
 #define MAGIC(size) ((uint32_t)(((UINT64_C(1) << 32) + (size)-1) / (size)))
 
+#define EIGHTH(n) ((uint32_t)(((UINT64_C(8) << 28) + (n)-1) / (n)))
+
 /* ROW(size, units, blocks) for the 8 classes that end at a doubling: unit m * 2^k for m = 9..15, then 16. */
 #define DOUBLING(ROW, step, per_slab)                                                                        \
     ROW((step)*9, 9, per_slab)                                                                               \
@@ -53,9 +55,13 @@
     ROW(EBB_CACHE_BYTES, 5, 5 * 4096 / EBB_CACHE_BYTES)
 
 #define CLASS_ROW(size, n_units, n_blocks)                                                                   \
-    {.bytes = (size), .magic = MAGIC(size), .blocks = (n_blocks), .units = (n_units)},
+    {.bytes = (size),                                                                                        \
+     .magic = MAGIC(size),                                                                                   \
+     .eighth = EIGHTH(n_blocks),                                                                             \
+     .blocks = (n_blocks),                                                                                   \
+     .units = (n_units)},
 
-const struct ebb_class ebb__classes[EBB_CLASS_COUNT] = {{0, 0, 0, 0}, /* code 0 is no class */
+const struct ebb_class ebb__classes[EBB_CLASS_COUNT] = {{0, 0, 0, 0, 0}, /* code 0 is no class */
                                                         USER_CLASSES(CLASS_ROW) INTERNAL_CLASSES(CLASS_ROW)};
 
 #define MAGIC_ROW(size, n_units, n_blocks) MAGIC(size),

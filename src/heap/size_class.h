@@ -29,7 +29,9 @@ enum {
 
 struct ebb_class {
     uint32_t bytes;
-    uint32_t magic;  /* ceil(2^32 / bytes): offset * magic >> 32 is the block's index */
+    uint32_t magic; /* ceil(2^32 / bytes): offset * magic >> 32 is the block's index */
+    uint32_t
+        eighth; /* ceil(2^28 * 8 / blocks): (nfree - 1) * eighth >> 28 is 0..7, by how much of a slab is free */
     uint16_t blocks; /* in a slab */
     uint8_t units;   /* of a slab */
 };

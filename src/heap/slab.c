@@ -43,9 +43,10 @@ static uint32_t id_of(const void *start)
 
 /* ---- lists ---- */
 
-unsigned ebb__slab_list_for(unsigned nfree, unsigned blocks)
+unsigned ebb__slab_list_for(unsigned nfree, const struct ebb_class *class)
 {
-    return nfree == 0 ? EBB_SLAB_LISTS : (nfree - 1) * EBB_SLAB_LISTS / blocks;
+    EBB_STATIC_ASSERT(EBB_SLAB_LISTS == 8, "`eighth` counts eighths");
+    return nfree == 0 ? EBB_SLAB_LISTS : (unsigned)((uint64_t)(nfree - 1) * class->eighth >> 28);
 }
 
 static struct slab *slab_of_id(uint32_t id)
@@ -56,7 +57,7 @@ static struct slab *slab_of_id(uint32_t id)
 
 void ebb__slab_link(struct bin *bin, struct slab *s, uint32_t id)
 {
-    unsigned list = ebb__slab_list_for(s->nfree, ebb__classes[s->code].blocks);
+    unsigned list = ebb__slab_list_for(s->nfree, &ebb__classes[s->code]);
     s->list = list & 0xf;
     if (list == EBB_SLAB_LISTS)
         return;
@@ -92,7 +93,7 @@ static void unlink_slab(struct bin *bin, struct slab *s)
 /* Moves a slab whose nfree has changed. */
 static void relink(struct bin *bin, struct slab *s, uint32_t id)
 {
-    if (s->list == ebb__slab_list_for(s->nfree, ebb__classes[s->code].blocks))
+    if (s->list == ebb__slab_list_for(s->nfree, &ebb__classes[s->code]))
         return;
     unlink_slab(bin, s);
     ebb__slab_link(bin, s, id);
@@ -262,28 +263,28 @@ unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
 
 /* ---- giving ---- */
 
-/* Marks one block free. Returns its slab; dies on what is no block of this class or is free already. */
-static struct slab *give_one(unsigned c, void *block, const char *caller, char **ret_start)
+/* The first unit of the block's slab; dies on what lies in no slab of this class. */
+static char *start_of(unsigned c, void *block, const char *caller)
 {
-    const struct ebb_class *class = &ebb__classes[c];
     unsigned entry = ebb__unit_entry(block);
-    uint32_t offset = ebb__slab_offset(entry, block);
-    unsigned index = ebb__block_index(offset, class->magic);
-    if (EBB_UNLIKELY((entry & 0xff) != c || !ebb__starts_block(offset, class->magic) ||
-                     index >= class->blocks))
+    if (EBB_UNLIKELY((entry & 0xff) != c))
         ebb__die("%s: invalid pointer %p", caller, block);
-    char *start = (char *)block - offset;
-    struct slab *s = ebb__desc_of(start);
+    return (char *)block - ebb__slab_offset(entry, block);
+}
+
+/* Marks one block of the slab free; dies on what is no block, or is free already. */
+EBB_INLINE void give_one(const struct ebb_class *class, struct slab *s, const char *start, void *block,
+                         const char *caller)
+{
+    uint32_t offset = (uint32_t)((char *)block - start);
+    unsigned index = ebb__block_index(offset, class->magic);
     uint64_t bit = UINT64_C(1) << (index % 64);
+    if (EBB_UNLIKELY(!ebb__starts_block(offset, class->magic) || index >= class->blocks))
+        ebb__die("%s: invalid pointer %p", caller, block);
     if (EBB_UNLIKELY((s->free[index / 64] & bit) != 0))
         ebb__die("%s: double free of block %p (%u bytes)", caller, block, class->bytes);
     s->free[index / 64] |= bit;
     s->nfree++;
-    if (s->heat == 0)
-        stir(start);
-    s->heat = EBB_SLAB_HOT;
-    *ret_start = start;
-    return s;
 }
 
 /* After nfree rose: puts the slab where it belongs. True when it has run empty and left the bin; it is then in limbo. */
@@ -306,26 +307,47 @@ static bool settle(struct bin *bin, struct slab *s, const void *start)
     return true;
 }
 
+#define EMPTIED_MAX 8u /* slabs that are given back for one turn with the lock */
+
+/* Gives blocks until some slabs have run empty, which leave the bin. Returns how many blocks. Lock held. */
+static unsigned give_locked(unsigned c, void *const *blocks, unsigned count, const char *caller,
+                            char **ret_emptied, unsigned *ret_emptied_count)
+{
+    const struct ebb_class *class = &ebb__classes[c];
+    struct bin *bin = &ebb__bins[c];
+    size_t slab_bytes = class->units * EBB_UNIT_BYTES;
+    unsigned i = 0, emptied = 0;
+    while (i < count && emptied < EMPTIED_MAX) {
+        char *start = start_of(c, blocks[i], caller);
+        struct slab *s = ebb__desc_of(start);
+        /* Neighbours are often freed together. */
+        do
+            give_one(class, s, start, blocks[i++], caller);
+        while (i < count && (size_t)((char *)blocks[i] - start) < slab_bytes);
+        if (s->heat == 0)
+            stir(start);
+        s->heat = EBB_SLAB_HOT;
+        if (settle(bin, s, start))
+            ret_emptied[emptied++] = start;
+    }
+    *ret_emptied_count = emptied;
+    return i;
+}
+
 void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char *caller)
 {
     struct bin *bin = &ebb__bins[c];
-    unsigned per_slab = ebb__classes[c].blocks;
-    char *start = NULL;
     EBB_ASSERT(c != 0 && c < EBB_CLASS_COUNT);
     for (unsigned i = 0; i < count;) {
-        char *emptied = NULL;
-        unsigned before = i;
+        char *emptied[EMPTIED_MAX];
+        unsigned emptied_count;
         ebb__lock_take(&bin->lock);
-        for (; i < count && emptied == NULL; i++) {
-            struct slab *s = give_one(c, blocks[i], caller, &start);
-            if ((s->nfree == per_slab || s->list != ebb__slab_list_for(s->nfree, per_slab)) &&
-                settle(bin, s, start))
-                emptied = start;
-        }
-        ebb__class_books(c)->given_blocks += i - before;
+        unsigned given = give_locked(c, blocks + i, count - i, caller, emptied, &emptied_count);
+        ebb__class_books(c)->given_blocks += given;
         ebb__lock_release(&bin->lock);
-        if (emptied != NULL)
-            ebb__slab_free(emptied, ebb__classes[c].units);
+        i += given;
+        while (emptied_count != 0)
+            ebb__slab_free(emptied[--emptied_count], ebb__classes[c].units);
     }
 }
 
@@ -337,7 +359,7 @@ void ebb__heap_tidy_slabs(void)
         uintptr_t start = 0;
         ebb__lock_take(&bin->lock);
         /* An empty slab stands among those that are nearly empty. */
-        uint32_t id = bin->empty_count != 0 ? bin->lists[ebb__slab_list_for(blocks, blocks)] : 0;
+        uint32_t id = bin->empty_count != 0 ? bin->lists[ebb__slab_list_for(blocks, &ebb__classes[c])] : 0;
         for (; id != 0; id = slab_of_id(id)->next) {
             struct slab *s = ebb__slab_at(id, &start);
             if (s->nfree == blocks) {
