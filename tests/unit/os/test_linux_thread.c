@@ -25,7 +25,7 @@ static struct {
     bool woken[WAKES];
     uint64_t payload[WAKES];
     uint64_t slept_ms[WAKES];
-    int errno_kept;
+    int errno_then[WAKES];
 } seen;
 
 static void nap(unsigned ms)
@@ -34,7 +34,7 @@ static void nap(unsigned ms)
     (void)nanosleep(&time, NULL);
 }
 
-/* The case's own time limit ends a wait that nobody ends. */
+/* An alarm ends a wait that nobody ends. */
 #define WAIT_UNTIL(e)                                                                                        \
     do {                                                                                                     \
         while (!(e))                                                                                         \
@@ -51,7 +51,7 @@ static void sleeper(void *arg)
         seen.payload[i] = UINT64_MAX;
         seen.woken[i] = ebb__os_sleep(atomic_load(&seen.timeout_ms), &seen.payload[i]);
         seen.slept_ms[i] = (ebb__os_now_ns() - start_ns) / 1000000;
-        seen.errno_kept = errno;
+        seen.errno_then[i] = errno;
         atomic_store(&seen.done, i + 1);
     }
     atomic_store(&seen.ended, true);
@@ -61,6 +61,7 @@ static void start_sleeper(unsigned rounds, uint64_t timeout_ms)
 {
     atomic_store(&seen.rounds, rounds);
     atomic_store(&seen.timeout_ms, timeout_ms);
+    (void)alarm(60); /* who is never woken fails early */
     EXPECT_EQ(ebb__os_thread_start(sleeper, &seen), 0);
     WAIT_UNTIL(atomic_load(&seen.tid) != 0);
 }
@@ -101,6 +102,30 @@ static unsigned open_descriptors(void)
     return count;
 }
 
+/* Whether it is pending at the main thread itself. */
+static bool main_has_it(void)
+{
+    char pending[64];
+    EXPECT(status_line(ebb__os_pid(), "SigPnd", pending));
+    return (strtoull(pending, NULL, 16) >> (EBB_OS_WAKE_SIGNAL - 1) & 1) != 0;
+}
+
+/* An emulator keeps pending signals to itself, blocks in its threads what it likes, keeps the last signals back for its own
+ * use, and may not survive a fork with threads. Asked without the library. */
+static bool is_emulated(void)
+{
+    sigset_t set;
+    struct timespec none = {0};
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, EBB_OS_WAKE_SIGNAL);
+    EXPECT(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    EXPECT(raise(EBB_OS_WAKE_SIGNAL) == 0);
+    bool shown = main_has_it();
+    EXPECT(sigtimedwait(&set, NULL, &none) == EBB_OS_WAKE_SIGNAL);
+    EXPECT(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
+    return !shown;
+}
+
 /* ---- sleep and wake ---- */
 
 static void wakes_carry_48_bits(void)
@@ -117,7 +142,7 @@ static void wakes_carry_48_bits(void)
         WAIT_UNTIL(atomic_load(&seen.done) == i + 1);
         EXPECT(seen.woken[i]);
         EXPECT_EQ(seen.payload[i], payloads[i]);
-        EXPECT_EQ(seen.errno_kept, SENTINEL);
+        EXPECT_EQ(seen.errno_then[i], SENTINEL);
     }
     EXPECT_EQ(open_descriptors(), descriptors);
 }
@@ -161,7 +186,7 @@ static void sleeps_end_by_themselves(void)
         EXPECT(!seen.woken[i] && seen.payload[i] == UINT64_MAX);
         EXPECT_MSG(seen.slept_ms[i] >= 60 && seen.slept_ms[i] < 20000, "%" PRIu64 " ms", seen.slept_ms[i]);
     }
-    EXPECT_EQ(seen.errno_kept, SENTINEL);
+    EXPECT_EQ(seen.errno_then[2], SENTINEL);
 }
 
 static void a_sleep_of_nothing_only_looks(void)
@@ -226,14 +251,6 @@ static void on_stray(int sig, siginfo_t *info, void *context)
     strays++;
 }
 
-/* Whether it is pending at the main thread itself. */
-static bool main_has_it(void)
-{
-    char pending[64];
-    EXPECT(status_line(ebb__os_pid(), "SigPnd", pending));
-    return (strtoull(pending, NULL, 16) >> (EBB_OS_WAKE_SIGNAL - 1) & 1) != 0;
-}
-
 /* The program uses the same signal. While its main thread blocks it, the kernel gives it to the sleeper, which is the only one
  * that waits for it; it goes on to the handler all the same, and the sleep goes on too. */
 static void a_stray_signal_reaches_the_program(void)
@@ -242,6 +259,10 @@ static void a_stray_signal_reaches_the_program(void)
     struct sigaction action = {.sa_sigaction = on_stray, .sa_flags = SA_SIGINFO};
     (void)sigemptyset(&set);
     (void)sigaddset(&set, EBB_OS_WAKE_SIGNAL);
+    if (is_emulated()) {
+        (void)printf("a_stray_signal_reaches_the_program: skipped in an emulator\n");
+        return;
+    }
     EXPECT(sigaction(EBB_OS_WAKE_SIGNAL, &action, NULL) == 0);
     start_sleeper(1, EBB_OS_FOREVER);
     wait_asleep();
@@ -285,7 +306,7 @@ static void all_signals_are_blocked_in_the_thread_and_none_in_the_caller(void)
     uint64_t mask = strtoull(blocked, NULL, 16), own = UINT64_C(3) << 31; /* 32, 33 */
     uint64_t never = 1u << (SIGKILL - 1) | 1u << (SIGSTOP - 1);
     uint64_t waited = UINT64_C(1) << (EBB_OS_WAKE_SIGNAL - 1); /* shown as open while it is waited for */
-    if (mask == 0)
+    if (is_emulated())
         (void)printf("all_signals_are_blocked...: an emulator does not show them\n");
     else
         EXPECT_MSG((mask | waited) == ~(own | never), "%" PRIx64, mask);
@@ -303,7 +324,8 @@ static void the_thread_sees_its_mask(void)
 {
     EXPECT_EQ(ebb__os_thread_start(note_mask, &seen.ended), 0);
     WAIT_UNTIL(atomic_load(&seen.ended));
-    for (int sig = 1; sig <= SIGRTMAX; sig++)
+    int last = is_emulated() ? SIGRTMAX - 2 : SIGRTMAX;
+    for (int sig = 1; sig <= last; sig++)
         if (sig != SIGKILL && sig != SIGSTOP && sig != 32 && sig != 33)
             EXPECT_MSG(sigismember(&mask_in_thread, sig) == 1, "signal %d", sig);
 }
@@ -311,7 +333,6 @@ static void the_thread_sees_its_mask(void)
 /* The C library interrupts every thread for this; one that blocked its signal would never answer. */
 static void setuid_does_not_hang(void)
 {
-    (void)alarm(20);
     start_sleeper(1, EBB_OS_FOREVER);
     for (unsigned round = 0; round < 10; round++) {
         wait_asleep();
@@ -384,10 +405,10 @@ static void a_start_that_fails_leaves_nothing(void)
 {
     sigset_t after;
     const unsigned numbers[] = {SYS_clone, 435 /* clone3 */};
-    SKIP_WITHOUT_FILTERS(refuse_by(numbers, 2, SECCOMP_RET_ERRNO | EAGAIN));
+    SKIP_WITHOUT_FILTERS(refuse_by(numbers, 2, SECCOMP_RET_ERRNO | EPERM));
     errno = SENTINEL;
     for (unsigned i = 0; i < 100; i++)
-        EXPECT_EQ(ebb__os_thread_start(count_one, &count), -EAGAIN);
+        EXPECT_EQ(ebb__os_thread_start(count_one, &count), -EPERM);
     EXPECT_EQ(errno, SENTINEL);
     EXPECT(pthread_sigmask(SIG_SETMASK, NULL, &after) == 0);
     EXPECT(sigismember(&after, SIGUSR1) == 0 && sigismember(&after, EBB_OS_WAKE_SIGNAL) == 0);
@@ -397,6 +418,10 @@ static void a_start_that_fails_leaves_nothing(void)
 static void a_fork_child_starts_its_own(void)
 {
     int status;
+    if (SUPPORT_TSAN || is_emulated()) {
+        (void)printf("a_fork_child_starts_its_own: skipped, a sanitizer or an emulator forbids it\n");
+        return;
+    }
     start_sleeper(1, EBB_OS_FOREVER);
     pid_t pid = fork();
     if (pid == 0) {
@@ -414,25 +439,26 @@ static void a_fork_child_starts_its_own(void)
 
 /* ---- counting ---- */
 
-/* An emulator has threads of its own, which are there from the start. */
+/* An emulator has a thread of its own from the start, the thread sanitizer from the first other one on. */
 static void threads_are_counted(void)
 {
     unsigned descriptors = open_descriptors(), before = ebb__os_thread_count();
     EXPECT(before >= 1);
-    EXPECT(!ebb__os_is_threaded());
+    EXPECT_EQ(ebb__os_is_threaded(), SUPPORT_TSAN);
     errno = SENTINEL;
     start_sleeper(1, EBB_OS_FOREVER);
-    EXPECT_EQ(ebb__os_thread_count(), before + 1);
+    unsigned with_it = ebb__os_thread_count();
+    EXPECT(with_it == before + 1 || (SUPPORT_TSAN && with_it == before + 2));
     EXPECT(ebb__os_is_threaded());
     EXPECT_EQ(ebb__os_wake(atomic_load(&seen.tid), 0), 0);
-    WAIT_UNTIL(ebb__os_thread_count() == before);
+    WAIT_UNTIL(ebb__os_thread_count() == with_it - 1);
     EXPECT_EQ(open_descriptors(), descriptors);
 }
 
 static void count_keeps_errno(void)
 {
     errno = SENTINEL;
-    EXPECT(ebb__os_thread_count() >= 1 && !ebb__os_is_threaded());
+    EXPECT(ebb__os_thread_count() >= 1 && (SUPPORT_TSAN || !ebb__os_is_threaded()));
     EXPECT_EQ(errno, SENTINEL);
     const unsigned number = SYS_newfstatat;
     SKIP_WITHOUT_FILTERS(refuse_by(&number, 1, SECCOMP_RET_ERRNO | EACCES));
