@@ -18,7 +18,8 @@
  * one that keeps it alive. Threads that had a cache tell us when they end; from then on, while none has one, we count
  * threads once a second, which costs no descriptor. As long as the main thread is there, its exit ends us too.
  *
- * Locking: none of ours is held when a thread is started or woken. Failure: no thread. Fork: the child has none and starts
+ * Locking: none of ours is held when a thread is started or woken. Failure: no thread, or one that ends because it
+ * is not allowed to sleep. Fork: the child has none and starts
  * its own when it needs one.
  */
 #include "governor/governor_priv.h"
@@ -28,6 +29,8 @@
 #define COUNT_MS       1000u /* how often threads are counted after the main thread has ended */
 #define COUNT_SOON_MS  20u   /* and for a while after one has said that it ends */
 #define COUNT_SOON     50u   /* times */
+
+#define SLEEPLESS_MAX 8u /* a thread that cannot sleep must not spin: it ends */
 
 enum state { NONE, STARTING, AWAKE, ASLEEP, REFUSED };
 
@@ -73,21 +76,28 @@ static uint64_t count_ms(uint64_t sleep_ms)
     return ebb__cache_threads() == 0 ? ebb__min(sleep_ms, COUNT_MS) : sleep_ms;
 }
 
+static unsigned sleepless; /* sleeps in a row that ended at once: a filter forbids them */
+
+/* One sleep of at most ms. True when called; the caller's request is carried out. */
+static bool nap(uint64_t ms)
+{
+    uint64_t payload, before_ns = ebb__os_now_ns();
+    bool called = ebb__os_sleep(ms, &payload);
+    EBB_COUNT(bg_wakeups, 1);
+    if (called)
+        ebb__upkeep_request(payload);
+    sleepless = !called && ebb__os_now_ns() - before_ns < ebb__min(ms, 2) * 500000 ? sleepless + 1 : 0;
+    return called;
+}
+
 /* Sleeps for good, unless work came in between. */
 static void settle(void)
 {
-    uint64_t payload;
     atomic_store(&ebb__heap_upkeep, 0);
     set_state(ASLEEP);
     if (ebb__upkeep_is_settled() && atomic_load(&ebb__heap_upkeep) == 0) {
-        uint64_t ms = count_ms(EBB_OS_FOREVER);
-        bool called;
-        do {
-            called = ebb__os_sleep(ms, &payload);
-            EBB_COUNT(bg_wakeups, 1);
-            if (called)
-                ebb__upkeep_request(payload);
-        } while (!called && !is_last());
+        while (!nap(count_ms(EBB_OS_FOREVER)) && !is_last() && sleepless < SLEEPLESS_MAX)
+            ;
     }
     set_state(AWAKE);
     ebb__upkeep_reset();
@@ -96,23 +106,20 @@ static void settle(void)
 static void run(void *unused)
 {
     (void)unused;
-    uint64_t payload;
+    sleepless = 0;
     atomic_store(&thread_id, ebb__os_thread_id());
     ebb__stats_set_thread(ebb__os_thread_id());
     set_state(AWAKE);
     if (ebb__os_barrier_init() != 0)
         ebb__conf.drain = 0; /* a thread's cache is its own affair then */
     ebb__upkeep_reset();
-    while (!is_last()) {
+    while (!is_last() && sleepless < SLEEPLESS_MAX) {
         uint32_t sleep_ms = ebb__upkeep_tick();
         EBB_COUNT(bg_ticks, 1);
-        if (sleep_ms == 0) {
+        if (sleep_ms == 0)
             settle();
-        } else {
-            if (ebb__os_sleep(count_ms(sleep_ms), &payload))
-                ebb__upkeep_request(payload);
-            EBB_COUNT(bg_wakeups, 1);
-        }
+        else
+            (void)nap(count_ms(sleep_ms));
     }
     ebb__stats_set_thread(0);
     atomic_store(&thread_id, 0);
