@@ -18,10 +18,12 @@ enum { REPORT_FD = 3 };
 
 /* The kernel hands out /proc/self/maps in pieces of at most a page, so a larger buffer would gain nothing. */
 static char read_buffer[16 * 1024];
-static char line_buffer[1024];
+static char line_buffer[2048];
+static char notes[1024];
 
 struct memory {
-    long rss_kib; /* resident and swapped out: an allocator gains nothing by being swapped */
+    long rss_kib;  /* resident and swapped out: an allocator gains nothing by being swapped */
+    long anon_kib; /* the anonymous part of it */
     long peak_kib;
     long mappings;
 };
@@ -49,8 +51,7 @@ static uint64_t clock_ns(clockid_t clock)
 static _Noreturn void fail(const char *what)
 {
     int error = errno;
-    int length =
-        snprintf(line_buffer, sizeof(line_buffer), "bench: cannot read %s: %s\n", what, strerror(error));
+    int length = snprintf(line_buffer, sizeof(line_buffer), "bench: %s: %s\n", what, strerror(error));
 
     if (length > 0 && write(STDERR_FILENO, line_buffer, (size_t)length) < 0) {
         _exit(3);
@@ -117,6 +118,7 @@ static struct memory read_memory(void)
     close(fd);
     read_buffer[filled] = '\0';
     memory.rss_kib = field_kib("\nVmRSS:") + field_kib("\nVmSwap:");
+    memory.anon_kib = field_kib("\nRssAnon:") + field_kib("\nVmSwap:");
     memory.peak_kib = field_kib("\nVmHWM:");
     if (memory.peak_kib < memory.rss_kib) {
         memory.peak_kib = memory.rss_kib;
@@ -151,6 +153,7 @@ void bench_probe_start(const char *program)
     /* The static buffers become resident now, so that they belong to the base. */
     memset(read_buffer, 1, sizeof(read_buffer));
     memset(line_buffer, 1, sizeof(line_buffer));
+    memset(notes, 0, sizeof(notes));
     state.start_ns = clock_ns(CLOCK_MONOTONIC);
     state.base = take(true);
     state.full_rss_kib = state.base.rss_kib;
@@ -169,6 +172,27 @@ void bench_probe_glance(void)
 void bench_probe_full(void)
 {
     state.full_rss_kib = take(true).rss_kib;
+}
+
+long bench_probe_net_kib(void)
+{
+    return take(false).rss_kib - state.base.rss_kib;
+}
+
+long bench_probe_net_anon_kib(void)
+{
+    return take(false).anon_kib - state.base.anon_kib;
+}
+
+void bench_probe_note(const char *name, uint64_t value)
+{
+    size_t used = strlen(notes);
+    int length = snprintf(notes + used, sizeof(notes) - used, " %s=%llu", name, (unsigned long long)value);
+
+    if (length < 0 || (size_t)length >= sizeof(notes) - used) {
+        errno = EOVERFLOW;
+        fail("the notes");
+    }
 }
 
 static int write_line(int fd, int length)
@@ -211,20 +235,36 @@ int bench_probe_finish(uint64_t blocks, uint64_t check)
             line_buffer, sizeof(line_buffer),
             "program=%s blocks=%llu check=%016llx base_kib=%ld full_kib=%ld end_kib=%ld peak_kib=%ld "
             "maps_base=%ld maps_max=%ld maps_end=%ld minflt=%ld majflt=%ld cpu_us=%llu wall_us=%llu "
-            "probe_cpu_us=%llu probe_wall_us=%llu\n",
+            "probe_cpu_us=%llu probe_wall_us=%llu%s\n",
             state.program, (unsigned long long)blocks, (unsigned long long)check, state.base.rss_kib,
             state.full_rss_kib, end.rss_kib, state.peak_kib, state.base.mappings, state.mappings_max,
             end.mappings, usage.ru_minflt, usage.ru_majflt,
             micros(usage.ru_utime) + micros(usage.ru_stime) - state.probe_cpu_ns / 1000U,
             (unsigned long long)wall_us, (unsigned long long)(state.probe_cpu_ns / 1000U),
-            (unsigned long long)(state.probe_wall_ns / 1000U));
+            (unsigned long long)(state.probe_wall_ns / 1000U), notes);
         error = write_line(REPORT_FD, length);
     }
-    length =
-        snprintf(line_buffer, sizeof(line_buffer), "%s: %llu blocks, check %016llx, %.3f s\n", state.program,
-                 (unsigned long long)blocks, (unsigned long long)check, (double)wall_us * 1e-6);
+    length = snprintf(line_buffer, sizeof(line_buffer), "%s: %llu blocks, check %016llx, %.3f s%s%s\n",
+                      state.program, (unsigned long long)blocks, (unsigned long long)check,
+                      (double)wall_us * 1e-6, notes[0] != '\0' ? ";" : "", notes);
     if (write_line(STDOUT_FILENO, length) != 0) {
         error = -EIO;
     }
     return error == 0 ? 0 : 1;
+}
+
+int bench_probe_series(const uint64_t *numbers, int count)
+{
+    size_t used = 0;
+
+    if (!state.report) {
+        return 0;
+    }
+    for (int i = 0; i < count && used < sizeof(line_buffer); i++) {
+        int length = snprintf(line_buffer + used, sizeof(line_buffer) - used, "%llu%c",
+                              (unsigned long long)numbers[i], i + 1 < count ? ',' : '\n');
+
+        used += length > 0 ? (size_t)length : sizeof(line_buffer);
+    }
+    return write_line(REPORT_FD, (int)used);
 }

@@ -28,6 +28,18 @@ void bench_probe_glance(void);
 /* The sample of the phase in which the program holds most; its RSS is reported as full_kib. */
 void bench_probe_full(void);
 
+/* Samples like bench_probe_glance that also say what was found: all that is resident or swapped out, in KiB above
+ * the base, and of that the anonymous part alone. */
+long bench_probe_net_kib(void);
+long bench_probe_net_anon_kib(void);
+
+/* Adds name=value to the lines of bench_probe_finish. */
+void bench_probe_note(const char *name, uint64_t value);
+
+/* After bench_probe_finish: one more line of numbers, separated by commas, on file descriptor 3 (if open). Returns
+ * 0 or -errno. */
+int bench_probe_series(const uint64_t *numbers, int count);
+
 /* The last sample, with everything freed; then the line on file descriptor 3 (if open) and the result line on
  * standard output. `blocks` is the number of blocks obtained or resized, `check` a sum over what the blocks
  * held, which is the same under every allocator. Returns main's exit status: 1 when a line could not be

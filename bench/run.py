@@ -7,134 +7,28 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 
-from benchlib import arithmetic, facts, peers, report, svg
+from benchlib import facts, peers, report, svg
 from benchlib.compare import pair_report
 from benchlib.mariadb import MARIADB
 from benchlib.process import Failure, Spawner
 from benchlib.programs import MICROS, Context
 from benchlib.real import REALS
 from benchlib.redis import REDIS
+from benchlib.rounds import Rounds, prepare
 from benchlib.selection import find_build, select
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAMS = [*MICROS, *REALS, *REDIS, *MARIADB]
 
 
-class Progress:
-    """One line on standard error that says what runs and how long the rest will take."""
-
-    def __init__(self, planned):
-        self.planned = planned
-        self.done = 0
-        self.began = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-
-    def step(self, what):
-        elapsed = time.monotonic() - self.began
-        left = (
-            f'{elapsed / self.done * (self.planned - self.done):.0f} s left'
-            if self.done
-            else 'time left unknown'
-        )
-        line = f'[{self.done}/{self.planned}] {what}, {left}'
-        sys.stderr.write(f'\r\033[K{line}' if self.terminal else line + '\n')
-        sys.stderr.flush()
-        self.done += 1
-
-    def end(self):
-        if self.terminal:
-            sys.stderr.write('\r\033[K')
-        print(f'{self.done} runs in {time.monotonic() - self.began:.0f} s', file=sys.stderr)
+def measure(context, program, allocator):
+    return report.finish_sample(program.run(context, allocator))
 
 
-class Bench:
-    """The runs of one call of this script."""
-
-    def __init__(self, context, programs, allocators, rounds, control):
-        self.context = context
-        self.programs = programs
-        self.allocators = allocators
-        self.rounds = rounds
-        self.control = control
-        self.controls = {}  # program: the peer that is entered a second time
-        self.checks = {}  # program: what the first good run computed
-        self.runs = []
-        entries = len(allocators) + (1 if control != 'none' else 0)
-        self.progress = Progress(rounds * len(programs) * entries)
-
-    def run_all(self):
-        """Round by round. All allocators run a program in turn before the next program comes, in an
-        order that is rotated from round to round and from program to program."""
-        try:
-            for number in range(self.rounds):
-                for index, program in enumerate(self.programs):
-                    self.run_program(number, program, number + index)
-        finally:
-            self.progress.end()
-
-    def run_program(self, number, program, turn):
-        entries = [(allocator.name, allocator) for allocator in self.allocators]
-        chosen = self.controls.get(program.name)
-        if chosen:
-            entries.append((peers.CONTROL, chosen))
-        for name, allocator in arithmetic.rotated(entries, turn):
-            self.run_once(number, program, name, allocator)
-        if not chosen and self.control != 'none':
-            chosen = self.choose_control(program)
-            if chosen:
-                self.controls[program.name] = chosen
-                self.run_once(number, program, peers.CONTROL, chosen)
-
-    def choose_control(self, program):
-        """The peer to enter twice: the one asked for, or the fastest of this program in the first round."""
-        if self.control != 'best':
-            wanted = self.control
-        else:
-            times = {
-                run['allocator']: run['time_s']
-                for run in self.runs
-                if run['program'] == program.name and not run['reason'] and report.is_peer(run['allocator'])
-            }
-            wanted, _ = arithmetic.best_peer(times, list(times))
-        return next((allocator for allocator in self.allocators if allocator.name == wanted), None)
-
-    def run_once(self, number, program, name, allocator):
-        self.progress.step(f'round {number + 1} of {self.rounds}, {program.name}, {name}')
-        run = {
-            'round': number + 1,
-            'program': program.name,
-            'group': program.group,
-            'allocator': name,
-            'control_of': allocator.name if name == peers.CONTROL else '',
-            'reason': None,
-        }
-        try:
-            run.update(report.finish_sample(program.run(self.context, allocator)))
-            expected = self.checks.setdefault(program.name, run.get('check'))
-            if run.get('check') != expected:
-                run['reason'] = f'computed {run.get("check")} and not {expected}'
-        except Failure as failure:
-            run['reason'] = str(failure)
-        self.runs.append(run)
-
-
-def prepare(programs, context):
-    """The programs that can run, after their preparation; what is left out is said on standard error."""
-    usable = []
-    for program in programs:
-        reason = program.unavailable(context)
-        if not reason:
-            try:
-                print(f'preparing {program.name}', file=sys.stderr)
-                program.prepare(context)
-                usable.append(program)
-                continue
-            except Failure as failure:
-                reason = str(failure)
-        print(f'left out: {program.name}: {reason}', file=sys.stderr)
-    return usable
+def score(run):
+    """What the best peer of a program, which the control repeats, is best at."""
+    return run['time_s']
 
 
 def print_owners(programs, allocators, context):
@@ -244,7 +138,7 @@ def compare_all(options, context, programs, allocators):
         'scale': f'{options.scale:g}',
         'seed': str(options.seed),
     }
-    bench = Bench(context, programs, allocators, options.rounds, options.control)
+    bench = Rounds(context, programs, allocators, options.rounds, options.control, measure, score)
     try:
         bench.run_all()
     except KeyboardInterrupt:
@@ -301,7 +195,7 @@ def main(arguments=None):
             print_owners(programs, allocators, context)
             return 0
         if options.pair:
-            bench = Bench(context, programs, allocators, options.rounds, 'none')
+            bench = Rounds(context, programs, allocators, options.rounds, 'none', measure, score)
             bench.run_all()
             print(pair_report(bench.runs, [program.name for program in programs]))
             return 0

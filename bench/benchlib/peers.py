@@ -12,6 +12,30 @@ PEERS = {
     'tcmalloc': ('libtcmalloc_minimal.so.4', 'libtcmalloc-minimal4'),
     'mimalloc': ('libmimalloc.so.2', 'libmimalloc2.0'),
 }
+# Peers with the most eager settings that their manuals give for returning memory while the caches stay on:
+# what an operator could do without ebb. name: (peer, environment)
+EAGER = {
+    'glibc-eager': (
+        'glibc',
+        {
+            'GLIBC_TUNABLES': 'glibc.malloc.trim_threshold=131072:glibc.malloc.mmap_threshold=131072:'
+            'glibc.malloc.arena_max=2'
+        },
+    ),
+    'jemalloc-eager': (
+        'jemalloc',
+        {'MALLOC_CONF': 'background_thread:true,dirty_decay_ms:0,muzzy_decay_ms:0'},
+    ),
+    'tcmalloc-eager': ('tcmalloc', {'TCMALLOC_RELEASE_RATE': '10', 'TCMALLOC_AGGRESSIVE_DECOMMIT': 'true'}),
+    'mimalloc-eager': (
+        'mimalloc',
+        {
+            'MIMALLOC_DECOMMIT_DELAY': '0',
+            'MIMALLOC_SEGMENT_DECOMMIT_DELAY': '0',
+            'MIMALLOC_ABANDONED_PAGE_DECOMMIT': '1',
+        },
+    ),
+}
 GLIBC = 'glibc'
 EBB = 'ebb'
 CONTROL = 'control'
@@ -23,13 +47,14 @@ TUNING = re.compile(
 
 
 class Allocator:
-    """A name, the library to load before the program (None: nothing), and the package that it comes
-    from."""
+    """A name, the library to load before the program (None: nothing), the package that it comes from, and
+    the variables that tune it."""
 
-    def __init__(self, name, library=None, package=None):
+    def __init__(self, name, library=None, package=None, settings=None):
         self.name = name
         self.library = library
         self.package = package
+        self.settings = dict(settings or {})
 
     def environment(self, extra=None, preload_libc=None):
         """The caller's environment without tuning, with the library loaded first.
@@ -41,6 +66,7 @@ class Allocator:
         library = self.library or preload_libc
         if library:
             environment['LD_PRELOAD'] = library
+        environment.update(self.settings)
         environment.update(extra or {})
         return environment
 
@@ -83,6 +109,11 @@ def find(names, ebb_path=None):
                 found.append(Allocator(name, os.path.abspath(path)))
             else:
                 missing.append(f'{name}: {path} does not exist')
+        elif name in EAGER:
+            peer, settings = EAGER[name]
+            plain, absent = find([peer])
+            found += [Allocator(name, each.library, each.package, settings) for each in plain]
+            missing += [f'{name}: as {text}' for text in absent]
         elif name == GLIBC:
             found.append(Allocator(GLIBC, None, 'libc6'))
         elif name == EBB:
@@ -98,7 +129,7 @@ def find(names, ebb_path=None):
             else:
                 missing.append(f'{name}: {soname} is not installed (Debian: apt-get install {package})')
         else:
-            missing.append(f'{name}: unknown; known are {", ".join([GLIBC, EBB, *PEERS])} and NAME=PATH')
+            missing.append(f'{name}: unknown; known are {", ".join([GLIBC, EBB, *PEERS, *EAGER])} and NAME=PATH')
     return found, missing
 
 

@@ -96,7 +96,7 @@ class Spawner:
 
         time_s is the wall time from the start to the end of the process; cpu_s, peak_kib and minflt are
         the kernel's account of it and of its children. `report` holds the pairs that the program wrote
-        on descriptor 3.
+        on descriptor 3, and `series` the lines of numbers that followed.
         """
         environment = dict(environment)
         if 'LD_PRELOAD' in environment:
@@ -131,7 +131,7 @@ class Spawner:
             finally:
                 killer.cancel()
                 largest = sampler.finish() if sampler else None
-            report, cost = parse_report(files.read('report')), parse_report(files.read('cost'))
+            lines, cost = files.read('report'), parse_report(files.read('cost'))
             errors = files.read('errors').strip()[-300:]
         if timed_out:
             raise Failure(f'not finished after {timeout_s:.0f} s')
@@ -148,7 +148,8 @@ class Spawner:
             'peak_kib': int(cost['peak_kib']),
             'minflt': int(cost['minflt']),
             'mappings': largest,
-            'report': report,
+            'report': parse_report(lines),
+            'series': parse_series(lines),
         }
 
 
@@ -181,3 +182,8 @@ def parse_report(lines):
     """The name=value pairs of the first line."""
     first = lines.splitlines()[0] if lines.strip() else ''
     return dict(pair.split('=', 1) for pair in first.split() if '=' in pair)
+
+
+def parse_series(lines):
+    """The numbers of the lines after the first, each a list of integers."""
+    return [[int(number) for number in line.split(',')] for line in lines.splitlines()[1:] if line]

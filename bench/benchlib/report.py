@@ -263,9 +263,9 @@ def json_text(rows, facts):
     )
 
 
-def replace_section(text, section):
+def replace_section(text, section, marks=(MARK_BEGIN, MARK_END)):
     """The README with the part between the two marks replaced."""
-    begin, end = text.find(MARK_BEGIN), text.find(MARK_END)
+    begin, end = text.find(marks[0]), text.find(marks[1])
     if begin < 0 or end < begin:
-        raise ValueError(f'the README lacks the marks "{MARK_BEGIN}" and "{MARK_END}"')
-    return text[: begin + len(MARK_BEGIN)] + '\n\n' + section + '\n' + text[end:]
+        raise ValueError(f'the README lacks the marks "{marks[0]}" and "{marks[1]}"')
+    return text[: begin + len(marks[0])] + '\n\n' + section + '\n' + text[end:]
