@@ -84,7 +84,7 @@ def detail_programs(options):
             'mem-survivors',
             'permille=10',
             f'class={number}',
-            'mib=64',
+            'mib=128',
             'wait=100' if options.quick else 'wait=3000',
             'later=0',
         )
