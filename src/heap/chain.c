@@ -161,6 +161,7 @@ static bool swallow(uint32_t g)
             const struct extent *e = ebb__extent_at(base, ebb__ctz(left));
             s->dirty_units -= e->ndirty;
             s->backed_units -= e->ndirty;
+            s->retaken_units += e->ndirty;
         }
         s->free_groups[g / 64] &= ~(UINT64_C(1) << (g % 64));
         s->dirty_groups[g / 64] &= ~(UINT64_C(1) << (g % 64));
@@ -168,6 +169,7 @@ static bool swallow(uint32_t g)
     }
     s->backed_units += EBB_GROUP_UNITS;
     s->state[g] = EBB_GROUP_CHAIN;
+    ebb__space_note_rise();
     return clean;
 }
 

@@ -156,6 +156,8 @@ void ebb__extent_release(uintptr_t base, unsigned number)
     group->free_extents |= UINT64_C(1) << number;
     if (e->ndirty != 0)
         group->dirty_extents |= UINT64_C(1) << number;
+    /* What its slabs left to be swept went with them. */
+    atomic_fetch_and_explicit(&group->stirred, ~(UINT64_C(1) << number), memory_order_relaxed);
     note_free(group);
 }
 
@@ -271,27 +273,32 @@ static uintptr_t open_extent(enum ebb_kind kind, bool dirty, unsigned *ret_numbe
     return base;
 }
 
-/* Marks [first, first + n) used and backed. */
-static void use_units(struct extent *e, unsigned first, unsigned n, uint64_t *ret_backed)
+/* Marks [first, first + n) used and backed. Returns how many were backed before. */
+static unsigned mark_used(struct extent *e, unsigned first, unsigned n)
 {
     struct space *s = &ebb__space;
-    unsigned backed = 0;
-    if (ret_backed != NULL) {
-        memset(ret_backed, 0, ebb__div_up(n, 64) * 8);
-        for (unsigned i = 0; i < n; i++)
-            if (ebb__bitmap_test(e->backed, first + i))
-                ret_backed[i / 64] |= UINT64_C(1) << (i % 64);
-    }
-    backed = ebb__bitmap_count(e->backed, first, n);
+    unsigned backed = ebb__bitmap_count(e->backed, first, n);
     EBB_ASSERT(ebb__bitmap_count(e->free, first, n) == n);
     ebb__bitmap_clear(e->free, first, n);
     ebb__bitmap_set(e->backed, first, n);
     e->nfree = (uint16_t)(e->nfree - n);
     e->ndirty = (uint16_t)(e->ndirty - backed);
     s->dirty_units -= backed;
-    s->retaken_units += backed;
     s->backed_units += n - backed;
-    s->used_peak_units = ebb__max(s->used_peak_units, s->backed_units - s->dirty_units);
+    return backed;
+}
+
+/* The same for somebody who needs them. */
+static void use_units(struct extent *e, unsigned first, unsigned n, uint64_t *ret_backed)
+{
+    if (ret_backed != NULL) {
+        memset(ret_backed, 0, ebb__div_up(n, 64) * 8);
+        for (unsigned i = 0; i < n; i++)
+            if (ebb__bitmap_test(e->backed, first + i))
+                ret_backed[i / 64] |= UINT64_C(1) << (i % 64);
+    }
+    ebb__space.retaken_units += mark_used(e, first, n);
+    ebb__space_note_rise();
 }
 
 /* Lowest start of n units in the extent, backed ones if `which` says so. */
@@ -421,7 +428,7 @@ void ebb__extent_give_locked(uintptr_t base, unsigned number, unsigned first, un
         if (s->dirty_units > EBB_DIRTY_FLOOR_UNITS)
             ebb__heap_want_upkeep(EBB_UPKEEP_DIRTY);
     }
-    s->used_low_units = ebb__min(s->used_low_units, s->backed_units - s->dirty_units);
+    ebb__space_note_fall();
     e->freed_ms = (uint32_t)ebb__os_now_ms();
     if (e->nfree == EBB_EXTENT_UNITS)
         ebb__extent_release(base, number);
@@ -433,16 +440,16 @@ void ebb__extent_give_locked(uintptr_t base, unsigned number, unsigned first, un
 
 /* ---- for those who give back to the kernel ---- */
 
-unsigned ebb__extent_claim_dirty(uintptr_t base, unsigned number, uint64_t *ret_units)
+void ebb__extent_find_dirty(uintptr_t base, unsigned number, size_t most, uint64_t *ret_units)
 {
-    struct extent *e = ebb__extent_at(base, number);
+    const struct extent *e = ebb__extent_at(base, number);
     unsigned page = (unsigned)(ebb__os_page_bytes() / EBB_UNIT_BYTES), held = 0;
     memset(ret_units, 0, EBB_EXTENT_UNITS / 8);
     if (e->ndirty == 0)
-        return 0;
+        return;
     for (unsigned pos = 0; (pos = ebb__bitmap_next_set(e->free, EBB_EXTENT_UNITS, pos)) < EBB_EXTENT_UNITS;) {
         unsigned end = ebb__bitmap_next_clear(e->free, EBB_EXTENT_UNITS, pos);
-        for (unsigned at = (unsigned)ebb__align_up(pos, page); at + page <= end; at += page) {
+        for (unsigned at = (unsigned)ebb__align_up(pos, page); at + page <= end && held < most; at += page) {
             unsigned backed = ebb__bitmap_count(e->backed, at, page);
             if (backed != 0)
                 ebb__bitmap_set(ret_units, at, page);
@@ -450,15 +457,33 @@ unsigned ebb__extent_claim_dirty(uintptr_t base, unsigned number, uint64_t *ret_
         }
         pos = end;
     }
-    for (unsigned at = 0; (at = ebb__bitmap_next_set(ret_units, EBB_EXTENT_UNITS, at)) < EBB_EXTENT_UNITS;) {
-        unsigned end = ebb__bitmap_next_clear(ret_units, EBB_EXTENT_UNITS, at);
-        use_units(e, at, end - at, NULL);
+}
+
+unsigned ebb__extent_claim_units(uintptr_t base, unsigned number, const uint64_t *units, uint64_t *ret_clean)
+{
+    struct extent *e = ebb__extent_at(base, number);
+    unsigned held = 0, count = 0;
+    for (unsigned i = 0; i < EBB_EXTENT_UNITS / 64; i++)
+        ret_clean[i] = units[i] & ~e->backed[i];
+    for (unsigned at = 0; (at = ebb__bitmap_next_set(units, EBB_EXTENT_UNITS, at)) < EBB_EXTENT_UNITS;) {
+        unsigned end = ebb__bitmap_next_clear(units, EBB_EXTENT_UNITS, at);
+        held += mark_used(e, at, end - at);
+        count += end - at;
         at = end;
     }
-    ebb__space.retaken_units -= held; /* nobody needed them */
-    if (held != 0)
+    ebb__space.claimed_units += count;
+    if (count != 0)
         ebb__extent_index(base, number);
     return held;
+}
+
+void ebb__extent_release_units(uintptr_t base, unsigned number, unsigned first, unsigned n, bool clean)
+{
+    struct extent *e = ebb__extent_at(base, number);
+    uint32_t freed_ms = e->freed_ms;
+    ebb__space.claimed_units -= n;
+    ebb__extent_give_locked(base, number, first, n, clean);
+    e->freed_ms = freed_ms; /* nobody has used them meanwhile */
 }
 
 void ebb__extent_refill(void *start, unsigned units)
@@ -471,6 +496,7 @@ void ebb__extent_refill(void *start, unsigned units)
         ebb__bitmap_set(e->backed, first + (unsigned)__builtin_ctz(units), 1);
     ebb__space.backed_units += count;
     ebb__space.retaken_units += count;
+    ebb__space_note_rise();
     ebb__space_unlock();
     EBB_COUNT(refaulted_bytes, count * EBB_UNIT_BYTES);
 }
@@ -482,6 +508,7 @@ void ebb__extent_unback(uintptr_t base, unsigned number, const uint64_t *units)
         ebb__space.backed_units -= ebb__popcount(e->backed[i] & units[i]);
         e->backed[i] &= ~units[i];
     }
+    ebb__space_note_fall();
 }
 
 /* ---- giving ---- */

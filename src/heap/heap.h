@@ -87,8 +87,9 @@ void ebb__heap_stats(struct ebb_heap_stats *ret_stats);
 extern struct ebb_lock ebb__return_lock; /* EBB_RANK_RETURN */
 
 /* Gives back free memory, but not more than most_bytes, not what would leave less than keep_bytes free, and nothing where
- * something was freed in the last idle_ms. Wholly free extents first. Returns the bytes. Takes the return lock for a batch of
- * about half a millisecond at a time. */
+ * something was freed in the last idle_ms. Wholly free extents first, as wholes; a limit may be passed by a part of the one
+ * extent or OS page that reaches it. Returns the bytes. Takes the return lock for a batch of about half a millisecond at a
+ * time. */
 size_t ebb__heap_purge_free(size_t keep_bytes, size_t most_bytes, uint32_t idle_ms);
 
 /* Gives back pages without a living byte inside slabs that nobody has touched since the call before the last. */
@@ -100,7 +101,7 @@ void ebb__heap_tidy_slabs(void);
 /* Gives back the metadata of groups that are empty and clean. */
 void ebb__heap_retire_groups(void);
 
-/* All of it, whatever was touched when, down to keep_bytes. Returns the bytes. */
+/* All of it, whatever was touched when: pages inside slabs, and free memory down to keep_bytes. Returns the bytes. */
 size_t ebb__heap_trim(size_t keep_bytes);
 
 /* What a policy must know; cheap, from one instant each. */

@@ -96,8 +96,8 @@ struct group {
     uint64_t extents;       /* that exist: the reservation may end inside the group */
     uint64_t free_extents;  /* wholly free */
     uint64_t dirty_extents; /* of those, with backed units */
-    _Atomic uint64_t
-        stirred; /* extents with slabs in which blocks were freed since they were swept. No lock */
+    /* Extents with slabs in which blocks were freed since they were swept. Set without a lock by who keeps a slab of it alive. */
+    _Atomic uint64_t stirred;
     uint64_t runs[2][EBB_INDEXED_KINDS]
                  [EBB_RUN_CLASSES]; /* index: extents whose longest run has this class */
 };
@@ -199,6 +199,7 @@ struct space {
     size_t backed_units;                    /* that may hold physical memory */
     size_t dirty_units;                     /* of those, free */
     size_t span_units, span_blocks;         /* of all spans in use */
+    size_t claimed_units;                   /* free ones that the sweeper has taken for the moment */
     size_t used_low_units, used_peak_units; /* extremes of what was in use since the governor asked */
     size_t
         retaken_units; /* rises with every unit that is taken again while it is dirty, or after it was purged */
@@ -214,6 +215,23 @@ struct space {
 };
 extern struct space ebb__space;
 extern _Atomic uint32_t ebb__limbo; /* operations between two locks */
+
+/* What somebody needs: in use, and holding memory. Space lock held. */
+EBB_INLINE size_t ebb__space_used_units(void)
+{
+    return ebb__space.backed_units - ebb__space.dirty_units - ebb__space.claimed_units;
+}
+
+/* To be called after that rose, or fell. */
+EBB_INLINE void ebb__space_note_rise(void)
+{
+    ebb__space.used_peak_units = ebb__max(ebb__space.used_peak_units, ebb__space_used_units());
+}
+
+EBB_INLINE void ebb__space_note_fall(void)
+{
+    ebb__space.used_low_units = ebb__min(ebb__space.used_low_units, ebb__space_used_units());
+}
 
 EBB_INLINE void ebb__limbo_enter(void)
 {
@@ -281,9 +299,14 @@ void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t 
 /* Gives n units back, all in one extent, and clears the map entry of the first. Takes the space lock. */
 void ebb__extent_give(void *start, unsigned n);
 
-/* Takes every OS page that is wholly free and holds memory, as if it were allocated; sets its units in `ret_units`, one bit for
- * each unit of the extent. Returns the units that held memory. Space lock held. */
-unsigned ebb__extent_claim_dirty(uintptr_t base, unsigned number, uint64_t *ret_units);
+/* Finds OS pages that are wholly free and hold memory, as few as hold `most` units of it; sets their units in `ret_units`, one
+ * bit for each unit of the extent. Space lock held. */
+void ebb__extent_find_dirty(uintptr_t base, unsigned number, size_t most, uint64_t *ret_units);
+
+/* Takes these free units as if they were allocated, but nobody needs them; sets in `ret_clean` those of them that held no
+ * memory. Returns how many did. And gives n of them back, `clean` when they hold none. Space lock held. */
+unsigned ebb__extent_claim_units(uintptr_t base, unsigned number, const uint64_t *units, uint64_t *ret_clean);
+void ebb__extent_release_units(uintptr_t base, unsigned number, unsigned first, unsigned n, bool clean);
 
 /* A used run becomes backed again, unit i where bit i of `units` is set: blocks in holes of a slab are handed out. Takes the space lock. */
 void ebb__extent_refill(void *start, unsigned units);
@@ -378,13 +401,17 @@ void ebb__slab_unclaim(struct slab *s);
 
 enum ebb_sweep {
     EBB_SWEEP_FREE, /* free units only */
-    EBB_SWEEP_COLD, /* also pages of slabs that cooled down; one step cooler are the others */
-    EBB_SWEEP_ALL   /* also of those that were touched just now */
+    EBB_SWEEP_COLD, /* pages of slabs that cooled down; one step cooler are the others */
+    EBB_SWEEP_ALL   /* both, also of slabs that were touched just now */
 };
+
+/* Begins a batch: it is full when it has most_bytes, and takes no free memory that would leave less than keep_bytes of it;
+ * both but for the one OS page that reaches the limit. pre: the return lock held until the batch is finished */
+void ebb__sweep_begin(enum ebb_sweep how, size_t keep_bytes, size_t most_bytes);
 
 /* Claims and, as batches fill, purges the OS pages without a living byte in one extent in use.
  * pre: the return lock held, no other; the batch is not full */
-void ebb__sweep_extent(uint32_t g, unsigned number, enum ebb_sweep how);
+void ebb__sweep_extent(uint32_t g, unsigned number);
 
 /* True when the batch must be finished before another extent is begun. */
 bool ebb__sweep_is_full(void);

@@ -51,10 +51,10 @@ void ebb__heap_facts(struct ebb_heap_facts *ret_facts)
     struct space *s = &ebb__space;
     struct ebb_heap_facts facts = {0};
     ebb__lock_take(&ebb__space_lock);
-    facts.used_bytes = (s->backed_units - s->dirty_units) * EBB_UNIT_BYTES;
+    facts.used_bytes = ebb__space_used_units() * EBB_UNIT_BYTES;
     facts.used_low_bytes = ebb__min(s->used_low_units * EBB_UNIT_BYTES, facts.used_bytes);
     facts.used_peak_bytes = ebb__max(s->used_peak_units * EBB_UNIT_BYTES, facts.used_bytes);
-    s->used_low_units = s->used_peak_units = s->backed_units - s->dirty_units;
+    s->used_low_units = s->used_peak_units = ebb__space_used_units();
     facts.dirty_bytes = s->dirty_units * EBB_UNIT_BYTES;
     facts.retaken_bytes = s->retaken_units * EBB_UNIT_BYTES;
     for (uint32_t g = 0; g < s->group_count && !facts.stirred; g++)

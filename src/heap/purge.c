@@ -33,34 +33,60 @@ static bool is_old(const struct extent *e, uint32_t now_ms, uint32_t idle_ms)
     return now_ms - e->freed_ms >= idle_ms;
 }
 
-/* Claims free extents with dirty units, highest first, that nobody has freed a unit of for idle_ms, until no more than keep_units
- * would stay dirty. Space lock held. */
-static unsigned claim_free(struct extent_ref *ret, size_t keep_units, uint32_t idle_ms)
+/* What one call of ebb__heap_purge_free() goes by. */
+struct round {
+    size_t keep_bytes;
+    size_t most_bytes; /* that are still to go */
+    uint32_t idle_ms;
+    uint32_t below; /* extents from here on, counted through all groups, had their turn */
+};
+
+/* The highest free extent with dirty units below the round's mark, which moves there. Space lock held. */
+static bool next_dirty(struct round *r, struct extent_ref *ret)
 {
-    struct space *s = &ebb__space;
-    size_t dirty = s->dirty_units;
+    const struct space *s = &ebb__space;
+    uint32_t g = (uint32_t)ebb__min(r->below / EBB_GROUP_EXTENTS + 1, s->active_words * 64);
+    while (g-- > 0) {
+        uint64_t groups = s->dirty_groups[g / 64] & (~UINT64_C(0) >> (63 - g % 64));
+        if (groups == 0) {
+            g -= g % 64;
+            continue;
+        }
+        g = g / 64 * 64 + ebb__log2(groups);
+        uint64_t left = ((const struct group *)(s->groups[g] + EBB_META_GROUP_AT))->dirty_extents;
+        if (r->below / EBB_GROUP_EXTENTS == g)
+            left &= (UINT64_C(1) << (r->below % EBB_GROUP_EXTENTS)) - 1;
+        if (left == 0)
+            continue;
+        *ret = (struct extent_ref){s->groups[g], ebb__log2(left)};
+        r->below = g * EBB_GROUP_EXTENTS + ret->number;
+        return true;
+    }
+    return false;
+}
+
+/* Claims free extents with dirty units, highest first, that nobody has freed a unit of for idle_ms, until no more than
+ * keep_bytes would stay dirty, or most_bytes are to go. Space lock held. */
+static unsigned claim_free(struct round *r, struct extent_ref *ret)
+{
+    size_t dirty = ebb__space.dirty_units, keep = r->keep_bytes / EBB_UNIT_BYTES, claimed = 0;
     uint32_t now_ms = (uint32_t)ebb__os_now_ms();
     unsigned count = 0;
-    for (uint32_t w = s->active_words; w-- > 0;)
-        for (uint64_t groups = s->dirty_groups[w]; groups != 0;
-             groups &= ~(UINT64_C(1) << ebb__log2(groups))) {
-            uintptr_t base = s->groups[w * 64 + ebb__log2(groups)];
-            uint64_t left = ((const struct group *)(base + EBB_META_GROUP_AT))->dirty_extents;
-            for (; left != 0; left &= ~(UINT64_C(1) << ebb__log2(left))) {
-                struct extent_ref x = {base, ebb__log2(left)};
-                if (count == BATCH_EXTENTS || dirty <= keep_units)
-                    return count;
-                if (!is_old(header_of(x), now_ms, idle_ms))
-                    continue;
-                dirty -= header_of(x)->ndirty;
-                ebb__extent_claim(base, x.number, EBB_KIND_CLAIMED);
-                ret[count++] = x;
-            }
-        }
+    struct extent_ref x;
+    while (count < BATCH_EXTENTS && dirty > keep && claimed * EBB_UNIT_BYTES < r->most_bytes &&
+           next_dirty(r, &x)) {
+        if (!is_old(header_of(x), now_ms, r->idle_ms))
+            continue;
+        dirty -= header_of(x)->ndirty;
+        claimed += header_of(x)->ndirty;
+        ebb__extent_claim(x.base, x.number, EBB_KIND_CLAIMED);
+        ret[count++] = x;
+    }
     return count;
 }
 
-/* Where an OS page holds the descriptors of several extents it can go when all of them are free: these are claimed too. Returns them as bits. */
+/* Where an OS page holds the descriptors of several extents it can go when all of them are free: these are claimed too, and
+ * returned as bits. */
 static bool claim_sharers(struct extent_ref x, unsigned sharers, uint64_t *ret_claimed)
 {
     struct group *group = (struct group *)(x.base + EBB_META_GROUP_AT);
@@ -112,31 +138,46 @@ static size_t release_free(struct extent_ref x, bool purged)
     return purged ? dirty * EBB_UNIT_BYTES : 0;
 }
 
-/* One batch of free extents. Returns the bytes given back; 0 when there is none to be had, or the kernel refuses. */
-static size_t purge_batch(size_t keep_bytes, uint32_t idle_ms)
+/* Asks the kernel for as many calls as it refuses extents: bit i of the result says that the i-th was purged. */
+static uint32_t purge_extents(const struct extent_ref *batch, unsigned count)
 {
-    struct extent_ref batch[BATCH_EXTENTS];
     struct ebb_os_range ranges[BATCH_EXTENTS];
-    size_t returned = 0;
-    ebb__lock_take(&ebb__return_lock);
-    ebb__lock_take(&ebb__space_lock);
-    unsigned count = claim_free(batch, keep_bytes / EBB_UNIT_BYTES, idle_ms);
-    for (unsigned i = 0; i < count; i++)
-        ebb__limbo_enter();
-    ebb__space_unlock();
+    uint32_t purged = 0;
     for (unsigned i = 0; i < count; i++)
         ranges[i] = (struct ebb_os_range){(void *)(batch[i].base + batch[i].number * EBB_EXTENT_BYTES),
                                           EBB_EXTENT_BYTES};
-    unsigned done = count != 0 ? ebb__os_purge_many(ranges, count) : 0;
-    EBB_COUNT(purge_calls, count != 0);
-    EBB_COUNT(purge_ranges, done);
-    for (unsigned i = 0; i < done; i++)
-        purge_descriptors(batch[i]);
+    for (unsigned done = 0; done < count;) {
+        unsigned n = ebb__os_purge_many(ranges + done, count - done);
+        EBB_COUNT(purge_calls, 1);
+        EBB_COUNT(purge_ranges, n);
+        purged |= ((1u << n) - 1) << done;
+        done += n + 1; /* the one that was refused stays as it is */
+    }
+    return purged;
+}
+
+/* One batch of free extents. Returns whether there may be more. */
+static bool purge_batch(struct round *r, size_t *ret_returned)
+{
+    struct extent_ref batch[BATCH_EXTENTS];
+    size_t returned = 0;
+    ebb__lock_take(&ebb__return_lock);
+    ebb__lock_take(&ebb__space_lock);
+    unsigned count = claim_free(r, batch);
     for (unsigned i = 0; i < count; i++)
-        returned += release_free(batch[i], i < done);
+        ebb__limbo_enter();
+    ebb__space_unlock();
+    uint32_t purged = purge_extents(batch, count);
+    for (unsigned i = 0; i < count; i++)
+        if (purged >> i & 1)
+            purge_descriptors(batch[i]);
+    for (unsigned i = 0; i < count; i++)
+        returned += release_free(batch[i], purged >> i & 1);
     ebb__lock_release(&ebb__return_lock);
     EBB_COUNT(purged_bytes, returned);
-    return returned;
+    r->most_bytes -= ebb__min(returned, r->most_bytes);
+    *ret_returned += returned;
+    return count != 0 && r->most_bytes != 0;
 }
 
 /* ---- pages in extents in use ---- */
@@ -151,9 +192,9 @@ static size_t dirty_bytes_now(void)
 static uint64_t candidates(uint32_t g, enum ebb_sweep how, uint32_t idle_ms)
 {
     struct group *group = (struct group *)(ebb__space.groups[g] + EBB_META_GROUP_AT);
-    uint32_t now_ms = (uint32_t)ebb__os_now_ms();
     uint64_t found = 0;
     ebb__lock_take(&ebb__space_lock);
+    uint32_t now_ms = (uint32_t)ebb__os_now_ms(); /* under the lock: not before what was freed last */
     uint64_t in_use = ebb__space.state[g] == EBB_GROUP_ACTIVE ? group->extents & ~group->free_extents : 0;
     if (in_use != 0 && how != EBB_SWEEP_FREE)
         found = in_use & atomic_load_explicit(&group->stirred, memory_order_relaxed);
@@ -180,8 +221,9 @@ static size_t sweep(enum ebb_sweep how, size_t keep_bytes, size_t most_bytes, ui
             continue;
         }
         ebb__lock_take(&ebb__return_lock);
+        ebb__sweep_begin(how, keep_bytes, most_bytes - returned);
         while (left != 0 && !ebb__sweep_is_full()) {
-            ebb__sweep_extent(g, ebb__log2(left), how);
+            ebb__sweep_extent(g, ebb__log2(left));
             left &= ~(UINT64_C(1) << ebb__log2(left));
         }
         returned += ebb__sweep_finish();
@@ -229,9 +271,10 @@ static void retire(uint32_t g)
 
 size_t ebb__heap_purge_free(size_t keep_bytes, size_t most_bytes, uint32_t idle_ms)
 {
-    size_t returned = 0, bytes;
-    while (returned < most_bytes && (bytes = purge_batch(keep_bytes, idle_ms)) != 0)
-        returned += bytes;
+    struct round round = {keep_bytes, most_bytes, idle_ms, UINT32_MAX};
+    size_t returned = 0;
+    while (purge_batch(&round, &returned))
+        ;
     if (returned < most_bytes && dirty_bytes_now() > keep_bytes)
         returned += sweep(EBB_SWEEP_FREE, keep_bytes, most_bytes - returned, idle_ms);
     return returned;
@@ -258,8 +301,8 @@ size_t ebb__heap_trim(size_t keep_bytes)
 {
     ebb__heap_tidy_slabs();
     size_t returned = ebb__heap_purge_free(keep_bytes, SIZE_MAX, 0);
-    if (dirty_bytes_now() <= keep_bytes)
-        returned += sweep(EBB_SWEEP_ALL, keep_bytes, SIZE_MAX, 0);
+    /* Also when free memory stayed: parts of OS pages, or what others have freed meanwhile. */
+    returned += sweep(EBB_SWEEP_ALL, keep_bytes, SIZE_MAX, 0);
     if (keep_bytes == 0)
         ebb__heap_retire_groups();
     return returned;
