@@ -425,6 +425,7 @@ void ebb__slab_claim(struct bin *bin, struct slab *s, void *start, unsigned unit
         bin->empty_count--;
     /* In this order a fork child finds the claim before the bits are gone. */
     __atomic_store_n(&s->claimed, (uint16_t)units, __ATOMIC_RELAXED);
+    atomic_thread_fence(memory_order_release);
     s->nfree = (uint16_t)(s->nfree - mark_units(s, units, false));
     relink(bin, s, id_of(start));
 }
@@ -433,7 +434,7 @@ bool ebb__slab_release(struct bin *bin, struct slab *s, void *start, unsigned pu
 {
     s->nfree = (uint16_t)(s->nfree + mark_units(s, s->claimed, true));
     s->holes = (uint16_t)(s->holes | purged);
-    __atomic_store_n(&s->claimed, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->claimed, 0, __ATOMIC_RELEASE); /* last, for the same reason */
     return settle(bin, s, start);
 }
 
