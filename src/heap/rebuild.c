@@ -60,7 +60,7 @@ static void forget_lists(void)
     memset(s->run_masks, 0, sizeof(s->run_masks));
     memset(s->free_groups, 0, s->active_words * sizeof(s->free_groups[0]));
     memset(s->dirty_groups, 0, s->active_words * sizeof(s->dirty_groups[0]));
-    s->backed_units = s->dirty_units = 0;
+    s->backed_units = s->dirty_units = s->claimed_units = 0;
     s->span_units = s->span_blocks = 0;
 }
 
@@ -119,7 +119,12 @@ static void retake(char *start, size_t units, unsigned code, void *arg)
     struct slab *s = ebb__desc_of(start);
     struct bin *bin = &ebb__bins[code];
     s->code = (uint8_t)code;
-    s->holes = 0; /* the units count as backed again */
+    if ((s->holes | s->claimed) != 0) { /* free pages count as backed again: the next sweeps will see */
+        s->heat = EBB_SLAB_HOT;
+        atomic_fetch_or_explicit(&ebb__group_of(start)->stirred, UINT64_C(1) << ebb__extent_number(start),
+                                 memory_order_relaxed);
+    }
+    s->holes = 0;
     if (s->claimed != 0)
         ebb__slab_unclaim(s);
     s->nfree = (uint16_t)ebb__bitmap_count(s->free, 0, ebb__classes[code].blocks);
@@ -158,6 +163,7 @@ static void clear_strays(uint32_t g)
 static void rebuild(void)
 {
     struct space *s = &ebb__space;
+    size_t retaken_units = s->retaken_units;
     forget_lists();
     if (s->reservation_count != 0) { /* a row is counted before its groups are */
         const struct reservation *last = &s->reservations[s->reservation_count - 1];
@@ -192,6 +198,7 @@ static void rebuild(void)
             ebb__group_mark_dirty(g);
         }
     }
+    s->retaken_units = retaken_units; /* what is in use was taken before */
     EBB_COUNT(fork_rebuilds, 1);
 }
 
