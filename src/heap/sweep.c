@@ -23,7 +23,7 @@
  * with slabs that are hot, or that were freed into, is marked `stirred`; nobody looks at the others.
  *
  * Data: a batch of extents under claim and of ranges to purge; static, for there is one sweeper: the holder of the return
- * lock. Costs: ~0.1 us for each slab that is looked at, three lock operations for each one claimed.
+ * lock. Costs: ~0.1 us for each slab that is looked at: two locks; five for each one claimed.
  *
  * Failure: what the kernel does not take (locked memory) is released backed. Fork: the return lock keeps fork out; a child
  * of _Fork finds `claimed` in the slabs' descriptors and units without an owner, and frees both (rebuild.c).
