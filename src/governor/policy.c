@@ -11,6 +11,7 @@
 #define IDLE_BUSY_MS       1000u /* a free extent must have been left alone so long, while others work */
 #define BARREN_TICKS       16u   /* 4 s: then look less often */
 #define SLEEP_BARREN_MS    2000u
+#define VAIN_TICKS         8u
 #define CPU_BUSY_PERMILLE  20u
 #define CPU_QUIET_PERMILLE 250u
 
@@ -32,6 +33,23 @@ size_t ebb__policy_demand(const struct ebb_policy *policy, uint64_t now_ms)
         retaken += t->retaken_bytes;
     }
     return ebb__min(rise, retaken);
+}
+
+size_t ebb__policy_floor(const struct ebb_policy *p)
+{
+    return ebb__max(p->stuck_bytes, EBB_KEEP_FLOOR_BYTES);
+}
+
+/* Notices free memory that cannot be given back, and forgets it when there is more. */
+static void notice_stuck(struct ebb_policy *p, const struct ebb_policy_facts *f, bool quiet)
+{
+    bool vain = quiet && f->dirty_bytes > EBB_KEEP_FLOOR_BYTES && f->returned_bytes == p->returned_bytes;
+    p->returned_bytes = f->returned_bytes;
+    p->vain = vain ? p->vain + 1 : 0;
+    if (p->vain >= VAIN_TICKS)
+        p->stuck_bytes = f->dirty_bytes;
+    else if (f->dirty_bytes > p->stuck_bytes + EBB_KEEP_FLOOR_BYTES)
+        p->stuck_bytes = 0;
 }
 
 static void remember(struct ebb_policy *p, const struct ebb_policy_facts *f)
@@ -66,8 +84,8 @@ void ebb__policy_decide(struct ebb_policy *p, const struct ebb_policy_facts *f,
     struct ebb_policy_actions a = {0};
     remember(p, f);
     bool quiet = f->now_ms - p->busy_ms >= EBB_POLICY_QUIET_MS;
-    a.keep_bytes =
-        quiet ? EBB_KEEP_FLOOR_BYTES : ebb__max(ebb__policy_demand(p, f->now_ms), EBB_KEEP_FLOOR_BYTES);
+    notice_stuck(p, f, quiet);
+    a.keep_bytes = ebb__max(quiet ? 0 : ebb__policy_demand(p, f->now_ms), ebb__policy_floor(p));
     a.idle_ms = quiet ? 0 : IDLE_BUSY_MS;
     a.cpu_permille = quiet ? CPU_QUIET_PERMILLE : CPU_BUSY_PERMILLE;
     decide_caches(p, f, quiet, &a);

@@ -8,6 +8,8 @@
  *   demand   of the last 10 s: the largest rise of what was in use, from any low to a later peak, but no more than was
  *            really taken again of free memory (a rise into fresh memory needs nothing that we could keep)
  *   quiet    for 500 ms no tick took again more than QUIET_BYTES, or a 64th of what is free
+ *   stuck    what eight ticks in a row could not give back (locked memory, parts of larger OS pages) is not tried again until
+ *            there is 1 MiB more of it
  *   effort   at most 2 % of one processor while the process works, 25 % when it is quiet
  */
 #ifndef EBB_GOVERNOR_POLICY_H
@@ -27,6 +29,7 @@ struct ebb_policy_facts {
     size_t used_low_bytes, used_peak_bytes; /* since the tick before */
     size_t dirty_bytes;                     /* free and held, now */
     size_t retaken_bytes;                   /* of all time */
+    uint64_t returned_bytes;                /* given back, of all time */
     size_t cached_bytes;                    /* in threads' caches and the depot, now */
     uint32_t caches;                        /* threads that have one */
     bool stirred;                           /* slabs may have pages to give back */
@@ -45,6 +48,9 @@ struct ebb_policy {
     uint64_t sweep_ms;                              /* when slabs were last swept */
     uint64_t revoke_ms;                             /* when caches were last revoked; 0: drained since */
     uint32_t barren;                                /* ticks in a row without anything to give back */
+    uint64_t returned_bytes;                        /* at the last tick */
+    uint32_t vain;                                  /* ticks in a row in which giving back brought nothing */
+    size_t stuck_bytes; /* free memory that cannot go: locked, or parts of OS pages; 0 when none is known */
 };
 
 /* What to do in this tick, in this order. */
@@ -66,6 +72,9 @@ void ebb__policy_reset(struct ebb_policy *policy, uint64_t now_ms);
 /* One tick. Cost: some microseconds. */
 void ebb__policy_decide(struct ebb_policy *policy, const struct ebb_policy_facts *facts,
                         struct ebb_policy_actions *ret_actions);
+
+/* What stays however long the process is quiet: the floor, or more where more cannot go. */
+size_t ebb__policy_floor(const struct ebb_policy *policy);
 
 /* What the ten seconds before now_ms needed again. */
 size_t ebb__policy_demand(const struct ebb_policy *policy, uint64_t now_ms);

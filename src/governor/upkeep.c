@@ -35,6 +35,7 @@ static void collect(struct ebb_policy_facts *ret)
         .used_peak_bytes = heap.used_peak_bytes,
         .dirty_bytes = heap.dirty_bytes,
         .retaken_bytes = heap.retaken_bytes,
+        .returned_bytes = EBB_COUNTED(purged_bytes),
         .cached_bytes = bytes,
         .caches = ebb__cache_threads(),
         .stirred = heap.stirred,
@@ -124,7 +125,7 @@ bool ebb__upkeep_is_settled(void)
 {
     struct ebb_heap_facts heap;
     ebb__heap_facts(&heap);
-    return heap.dirty_bytes <= EBB_KEEP_FLOOR_BYTES && !heap.stirred;
+    return heap.dirty_bytes <= ebb__policy_floor(&policy) && !heap.stirred;
 }
 
 /* ---- without the thread ---- */

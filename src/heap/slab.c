@@ -287,6 +287,15 @@ EBB_INLINE void give_one(const struct ebb_class *class, struct slab *s, const ch
     s->nfree++;
 }
 
+/* A block that the sweeper has taken was free, though its bit is clear. */
+EBB_COLD static void refuse_claimed(const struct ebb_class *class, const struct slab *s, const char *start,
+                                    void *block, const char *caller)
+{
+    unsigned index = ebb__block_index((uint32_t)((char *)block - start), class->magic);
+    if (index < class->blocks && (units_of_block(class, index) & s->claimed) != 0)
+        ebb__die("%s: double free of block %p (%u bytes)", caller, block, class->bytes);
+}
+
 /* After nfree rose: puts the slab where it belongs. True when it has run empty and left the bin; it is then in limbo. */
 static bool settle(struct bin *bin, struct slab *s, const void *start)
 {
@@ -321,9 +330,11 @@ static unsigned give_locked(unsigned c, void *const *blocks, unsigned count, con
         char *start = start_of(c, blocks[i], caller);
         struct slab *s = ebb__desc_of(start);
         /* Neighbours are often freed together. */
-        do
+        do {
+            if (EBB_UNLIKELY(s->claimed != 0))
+                refuse_claimed(class, s, start, blocks[i], caller);
             give_one(class, s, start, blocks[i++], caller);
-        while (i < count && (size_t)((char *)blocks[i] - start) < slab_bytes);
+        } while (i < count && (size_t)((char *)blocks[i] - start) < slab_bytes);
         if (s->heat == 0)
             stir(start);
         s->heat = EBB_SLAB_HOT;

@@ -29,7 +29,7 @@ static long field_kib(const char *name)
     FILE *f = fopen("/proc/self/smaps_rollup", "r");
     while (f != NULL && fgets(line, sizeof(line), f) != NULL)
         if (strncmp(line, name, strlen(name)) == 0)
-            kib = atol(line + strlen(name));
+            kib = strtol(line + strlen(name), NULL, 10);
     if (f != NULL)
         (void)fclose(f);
     return kib;
@@ -75,8 +75,8 @@ static void *wait_for_ever(void *unused)
 int main(int argc, char **argv)
 {
     pthread_t thread;
-    unsigned settle_s = argc > 1 ? (unsigned)atoi(argv[1]) : 3,
-             wait_s = argc > 2 ? (unsigned)atoi(argv[2]) : 10;
+    unsigned settle_s = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 3,
+             wait_s = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 10;
     if (pthread_create(&thread, NULL, wait_for_ever, NULL) != 0)
         return 2;
     memset(blocks, 0, sizeof(blocks));
