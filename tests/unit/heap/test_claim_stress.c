@@ -238,7 +238,9 @@ static void without_the_claim_blocks_are_lost(void)
     uint64_t seed = support_seed("without_the_claim_blocks_are_lost");
     double start = now_s();
     struct support_outcome out = support_capture(run_without_claim, &seed);
-    EXPECT_MSG(WIFEXITED(out.status) && WEXITSTATUS(out.status) == CORRUPTED,
+    /* Either a pattern is gone, or the heap itself notices that a block it had claimed was handed out. */
+    EXPECT_MSG((WIFEXITED(out.status) && WEXITSTATUS(out.status) == CORRUPTED) ||
+                   (support_aborted(&out) && strstr(out.text, "double free of block") != NULL),
                "the threads did not notice that there is no claim: status 0x%x, %s", (unsigned)out.status,
                out.text);
     (void)printf("noticed after %.2f s: %s", now_s() - start, out.text);
