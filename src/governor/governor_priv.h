@@ -21,10 +21,16 @@
 
 void ebb__upkeep_reset(void);
 
+/* Makes the barrier of the drain usable, once; without one, caches are not drained. Any thread, no lock held. */
+void ebb__upkeep_prepare(void);
+
 /* One tick. Returns how long to sleep; 0 when nothing is left to do. */
 uint32_t ebb__upkeep_tick(void);
 
-/* Writes the summary of the stats page. */
+/* Looks at what caches hold, now. */
+void ebb__upkeep_look(void);
+
+/* Writes the summary of the stats page, as of the last look. */
 void ebb__upkeep_publish(void);
 
 /* Carries out what the tool asked for (wire/control.h) and answers on the stats page. */

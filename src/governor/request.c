@@ -43,6 +43,7 @@ void ebb__upkeep_request(uint64_t payload)
         return; /* a call of our own process */
     int rc = ebb__wire_control_decode(payload, &request);
     int64_t result = rc != 0 ? rc : carry_out(&request);
+    ebb__upkeep_look();
     ebb__upkeep_publish();
     ebb__stats_answer(result);
 }

@@ -23,12 +23,29 @@ static uint64_t ns_per_mib = 50000; /* what purging costs, as measured last */
 
 /* ---- facts ---- */
 
+/* What caches hold, as looked at last. Looking costs ~5 us a cache, with the list of caches locked: with hundreds of them it
+ * is done less often. */
+static struct {
+    size_t blocks, bytes;
+    uint32_t skip; /* ticks until the next look */
+} cached;
+
+#define CACHES_A_TICK 64u
+
+void ebb__upkeep_look(void)
+{
+    ebb__cache_stats(&cached.blocks, &cached.bytes);
+    cached.skip = ebb__cache_threads() / CACHES_A_TICK;
+}
+
 static void collect(struct ebb_policy_facts *ret)
 {
     struct ebb_heap_facts heap;
-    size_t blocks, bytes;
     ebb__heap_facts(&heap);
-    ebb__cache_stats(&blocks, &bytes);
+    if (cached.skip == 0)
+        ebb__upkeep_look();
+    else
+        cached.skip--;
     *ret = (struct ebb_policy_facts){
         .now_ms = ebb__os_now_ms(),
         .used_low_bytes = heap.used_low_bytes,
@@ -36,7 +53,7 @@ static void collect(struct ebb_policy_facts *ret)
         .dirty_bytes = heap.dirty_bytes,
         .retaken_bytes = heap.retaken_bytes,
         .returned_bytes = EBB_COUNTED(purged_bytes),
-        .cached_bytes = bytes,
+        .cached_bytes = cached.bytes,
         .caches = ebb__cache_threads(),
         .stirred = heap.stirred,
     };
@@ -76,8 +93,17 @@ static size_t give_back(const struct ebb_policy_actions *a, uint32_t period_ms)
     return bytes;
 }
 
+void ebb__upkeep_prepare(void)
+{
+    static _Atomic uint32_t prepared;
+    if (atomic_load_explicit(&prepared, memory_order_relaxed) == 0 && ebb__os_barrier_init() != 0)
+        __atomic_store_n(&ebb__conf.drain, 0, __ATOMIC_RELAXED); /* a thread's cache is its own affair then */
+    atomic_store_explicit(&prepared, 1, memory_order_relaxed);
+}
+
 void ebb__upkeep_reset(void)
 {
+    cached.skip = 0;
     ebb__policy_reset(&policy, ebb__os_now_ms());
     struct ebb_heap_facts heap;
     ebb__heap_facts(&heap);
@@ -87,9 +113,8 @@ void ebb__upkeep_reset(void)
 void ebb__upkeep_publish(void)
 {
     struct ebb_heap_stats heap;
-    size_t blocks, bytes;
     ebb__heap_stats(&heap);
-    ebb__cache_stats(&blocks, &bytes);
+    size_t blocks = cached.blocks, bytes = cached.bytes;
     struct ebb_wire_summary summary = {
         .updated_ms = ebb__os_now_ms(),
         .ticks = EBB_COUNTED(bg_ticks),
@@ -110,7 +135,10 @@ uint32_t ebb__upkeep_tick(void)
     collect(&facts);
     ebb__policy_decide(&policy, &facts, &actions);
     EBB_SET(kept_bytes, actions.keep_bytes);
+    if (actions.drain || actions.depot)
+        cached.skip = 0;
     if (actions.settled) {
+        ebb__upkeep_look();
         ebb__heap_retire_groups();
         ebb__upkeep_publish();
         return 0;
@@ -156,6 +184,7 @@ void ebb__upkeep_after_fork(void)
 
 size_t ebb__governor_trim(size_t keep_bytes)
 {
+    ebb__upkeep_prepare();
     ebb__lock_take(&ebb__return_lock);
     if (ebb__cache_revoke() == 0)
         (void)ebb__cache_drain();
