@@ -13,8 +13,8 @@
  *
  * Locking. The list lock guards the list; a thread's lock guards its `cache` and `mine`. Another thread's lock is tried
  * only under the list lock: a thread leaves the list before its TLS goes, so what the list leads to can be touched.
- * Failure: without memory for a cache the thread goes the direct way. Fork: the child forgets the other threads' caches;
- * their blocks are lost to it.
+ * Failure: without memory for a cache, and where the thread's end cannot be heard of, the thread goes the direct way. Fork:
+ * the child forgets the other threads' caches; their blocks are lost to it.
  */
 #include "cache/cache_priv.h"
 
@@ -107,31 +107,37 @@ void ebb__cache_flush_thread(void)
 
 /* ---- life ---- */
 
-static void thread_exit(void *unused)
+/* The calling thread has no cache any more, if it had one; its pointer leads to `instead`. */
+static void give_up(struct ebb_thread *t, struct thread_cache *instead)
 {
-    struct ebb_thread *t = &ebb__thread;
-    (void)unused;
     ebb__lock_take(&t->lock);
     struct thread_cache *tc = t->mine;
     void *block = tc;
     if (tc != NULL)
         (void)ebb__cache_flush(tc);
     t->mine = NULL;
-    __atomic_store_n(&t->cache, &gone, __ATOMIC_RELAXED);
+    __atomic_store_n(&t->cache, instead, __ATOMIC_RELAXED);
     ebb__lock_release(&t->lock);
-    if (tc != NULL) {
-        ebb__lock_take(&ebb__caches_lock);
-        ebb__cache_unlink(tc);
-        atomic_fetch_sub_explicit(&ebb__cache_count, 1, memory_order_relaxed);
-        EBB_COUNT(caches, -1);
-        ebb__lock_release(&ebb__caches_lock);
-        ebb__heap_give(EBB_CLASS_CACHE, &block, 1, "cache");
-    }
+    if (tc == NULL)
+        return;
+    ebb__lock_take(&ebb__caches_lock);
+    ebb__cache_unlink(tc);
+    atomic_fetch_sub_explicit(&ebb__cache_count, 1, memory_order_relaxed);
+    EBB_COUNT(caches, -1);
+    ebb__lock_release(&ebb__caches_lock);
+    ebb__heap_give(EBB_CLASS_CACHE, &block, 1, "cache");
+}
+
+static void thread_exit(void *unused)
+{
+    (void)unused;
+    give_up(&ebb__thread, &gone);
     if (ebb__cache_thread_ended != NULL)
         ebb__cache_thread_ended();
 }
 
-/* The calling thread gets a cache. False when memory is refused. */
+/* The calling thread gets a cache. False when memory is refused, or when nobody would hear of the thread's end: the list
+ * would go on leading to its room. */
 static bool make_cache(struct ebb_thread *t)
 {
     void *block;
@@ -150,8 +156,10 @@ static bool make_cache(struct ebb_thread *t)
     atomic_fetch_add_explicit(&ebb__cache_count, 1, memory_order_relaxed);
     EBB_COUNT(caches, 1);
     ebb__lock_release(&ebb__caches_lock);
-    ebb__os_thread_exit_arm(thread_exit, NULL); /* may allocate: the cache is there already */
-    return true;
+    int rc = ebb__os_thread_exit_arm(thread_exit, NULL); /* may allocate: the cache is there already */
+    if (rc != 0)
+        give_up(t, rc == -EAGAIN ? &none : &gone);
+    return rc == 0;
 }
 
 /* The way of the thread's blocks leads to a constant cache: what there is to be had. */

@@ -54,10 +54,11 @@ const char *ebb__os_env(const char *name)
 
 /* ---- exit and fork ---- */
 
-void ebb__os_thread_exit_arm(void (*fn)(void *), void *arg)
+int ebb__os_thread_exit_arm(void (*fn)(void *), void *arg)
 {
     exit_fn = fn;
     exit_arg = arg;
+    return 0;
 }
 
 void ebb_fake_thread_exit(void)

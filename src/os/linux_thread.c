@@ -46,19 +46,19 @@ static void run_exit_fn(void *unused)
         exit_fn(exit_arg);
 }
 
-void ebb__os_thread_exit_arm(void (*fn)(void *), void *arg)
+int ebb__os_thread_exit_arm(void (*fn)(void *), void *arg)
 {
     int none = 0;
     exit_fn = fn;
     exit_arg = arg;
     if (fn == NULL)
-        return;
+        return 0;
     if (atomic_compare_exchange_strong(&exit_key_state, &none, 1))
         atomic_store(&exit_key_state, pthread_key_create(&exit_key, run_exit_fn) == 0 ? 2 : 3);
-    /* A thread that meets state 1 keeps its cache unarmed: it loses a few blocks at its exit, nothing else.
-     */
-    if (atomic_load(&exit_key_state) == 2)
-        (void)pthread_setspecific(exit_key, &exit_key);
+    int state = atomic_load(&exit_key_state);
+    if (state != 2)
+        return state == 1 ? -EAGAIN : -ENOTSUP;
+    return pthread_setspecific(exit_key, &exit_key) == 0 ? 0 : -ENOMEM;
 }
 
 int ebb__os_on_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void))

@@ -106,8 +106,9 @@ uint32_t ebb__os_pid(void);
 const char *ebb__os_env(const char *name);
 
 /* Calls fn(arg) in the calling thread when it exits; the last call of a thread wins, NULL disarms.
- * Not for the main thread's exit(). May call malloc. */
-void ebb__os_thread_exit_arm(void (*fn)(void *), void *arg);
+ * Not for the main thread's exit(). May call malloc.
+ * -EAGAIN (another thread is just making the key: ask again later), -ENOMEM, -ENOTSUP (the program has taken all keys) */
+int ebb__os_thread_exit_arm(void (*fn)(void *), void *arg);
 
 /* Calls these around every fork() from now on; prepare after the handlers that were registered later, child before them.
  * pre: called once, from a constructor */
