@@ -43,12 +43,16 @@ size_t ebb__policy_floor(const struct ebb_policy *p)
 /* Notices free memory that cannot be given back, and forgets it when there is more. */
 static void notice_stuck(struct ebb_policy *p, const struct ebb_policy_facts *f, bool quiet)
 {
-    bool vain = quiet && f->dirty_bytes > EBB_KEEP_FLOOR_BYTES && f->returned_bytes == p->returned_bytes;
+    bool more = f->dirty_bytes > p->tried_bytes + EBB_KEEP_FLOOR_BYTES;
+    bool vain =
+        quiet && !more && f->dirty_bytes > EBB_KEEP_FLOOR_BYTES && f->returned_bytes == p->returned_bytes;
     p->returned_bytes = f->returned_bytes;
     p->vain = vain ? p->vain + 1 : 0;
+    if (!vain)
+        p->tried_bytes = f->dirty_bytes;
     if (p->vain >= VAIN_TICKS)
         p->stuck_bytes = f->dirty_bytes;
-    else if (f->dirty_bytes > p->stuck_bytes + EBB_KEEP_FLOOR_BYTES)
+    else if (more)
         p->stuck_bytes = 0;
 }
 

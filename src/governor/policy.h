@@ -50,6 +50,7 @@ struct ebb_policy {
     uint32_t barren;                                /* ticks in a row without anything to give back */
     uint64_t returned_bytes;                        /* at the last tick */
     uint32_t vain;                                  /* ticks in a row in which giving back brought nothing */
+    size_t tried_bytes;                             /* what was free when these began */
     size_t stuck_bytes; /* free memory that cannot go: locked, or parts of OS pages; 0 when none is known */
 };
 
