@@ -12,7 +12,9 @@
  *  - Blocks are whole size classes: usable size can exceed the size asked for by up to 12.5 % (16 bytes at the
  *    least, 4 KiB units above 32 KiB). The extra bytes may be used, but compilers that know the requested size
  *    (_FORTIFY_SOURCE=3) may stop a program that does.
- *  - Freed memory stays with the process until it is trimmed, except blocks of 32 MiB and more.
+ *  - Freed memory goes back to the kernel: blocks of 32 MiB and more at once, the rest from a background thread, which a process
+ *    has when it has several threads or 32 MiB of heap. What the program needed again within ten seconds stays until it
+ *    has been quiet for half a second.
  *  - fork() is supported at any instant in any thread, and the child may allocate at once. The blocks that the
  *    other threads of the parent held in their caches are lost to the child (at most some 100 KiB a thread).
  *  - Not async-signal-safe, as malloc is not.
@@ -79,8 +81,9 @@ EBB_API void *ebb_aligned_alloc(size_t alignment_bytes, size_t size_bytes)
 /* The bytes that the block can hold, at least what was asked for; 0 for NULL. */
 EBB_API size_t ebb_usable_size(const void *block);
 
-/* Gives free memory back to the kernel now: what the calling thread caches, the shared depot, and all free
- * units that fill whole OS pages, except `keep_bytes` of them. Returns 1 when anything was given back, else 0. */
+/* Gives free memory back to the kernel now: what all threads cache that are not in the middle of an allocation, the shared
+ * depot, all OS pages without a living byte in the middle of slabs, and all free units that fill whole OS pages, except
+ * `keep_bytes` of these. Returns 1 when anything was given back, else 0. Cost: some 0.1 ms for each MiB. */
 EBB_API int ebb_trim(size_t keep_bytes);
 
 /* Empties the calling thread's cache into the shared heap: for a thread that will sleep long.

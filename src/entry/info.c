@@ -7,6 +7,7 @@
 
 #include "ebb/malloc.h"
 #include "entry/entry.h"
+#include "stats/stats.h"
 
 /* bionic's codes, understood by programs that want memory back: give free pages back now. */
 #define M_PURGE_BIONIC     (-101)
@@ -55,7 +56,7 @@ EBB_ENTRY struct mallinfo2 mallinfo2(void)
     return (struct mallinfo2){
         .arena = s.committed_bytes,
         .ordblks = 1,
-        .hblks = s.lane_bytes != 0,
+        .hblks = (size_t)EBB_COUNTED(lane_blocks),
         .hblkhd = s.lane_bytes,
         .uordblks = s.live_bytes - s.lane_bytes,
         .fordblks =
@@ -131,7 +132,7 @@ EBB_ENTRY int malloc_info(int options, FILE *out)
         "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n</malloc>\n",
         s.backed_bytes - ebb__min(heap_live, s.backed_bytes), s.committed_bytes, s.committed_bytes,
         s.reserved_bytes, s.committed_bytes, s.backed_bytes - ebb__min(heap_live, s.backed_bytes),
-        (size_t)(s.lane_bytes != 0), s.lane_bytes, s.committed_bytes, s.committed_bytes, s.reserved_bytes,
-        s.committed_bytes);
+        (size_t)EBB_COUNTED(lane_blocks), s.lane_bytes, s.committed_bytes, s.committed_bytes,
+        s.reserved_bytes, s.committed_bytes);
     return rc < 0 ? errno : 0;
 }

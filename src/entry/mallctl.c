@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 
+#include "conf/conf.h"
 #include "ebb/malloc.h"
 #include "entry/entry.h"
 
@@ -17,14 +18,15 @@ EBB_ENTRY int mallctlbymib(const size_t *mib, size_t mib_len, void *old, size_t 
                            size_t new_len);
 EBB_ENTRY void malloc_stats_print(void (*write_cb)(void *, const char *), void *arg, const char *options);
 
-enum what { TEXT, EPOCH, STAT, FLAG, ORDER };
+enum what { TEXT, EPOCH, STAT, FLAG, OPTION, ORDER };
 
 enum order { ORDER_FLUSH, ORDER_PURGE };
 
 struct row {
     const char *name;
     enum what what;
-    size_t value; /* STAT: offset in ebb_stats; FLAG: its value; ORDER: which */
+    size_t
+        value; /* STAT: offset in ebb_stats; FLAG: its value; OPTION: offset in ebb_conf, 0 or 1; ORDER: which */
 };
 
 static const struct row rows[] = {
@@ -35,11 +37,11 @@ static const struct row rows[] = {
     {"stats.resident", STAT, offsetof(struct ebb_stats, backed_bytes)},
     {"stats.mapped", STAT, offsetof(struct ebb_stats, committed_bytes)},
     {"stats.retained", STAT, offsetof(struct ebb_stats, dirty_bytes)},
-    {"background_thread", FLAG, 0},
+    {"background_thread", OPTION, offsetof(struct ebb_conf, bg)},
     {"config.prof", FLAG, 0},
     {"opt.prof", FLAG, 0},
     {"prof.active", FLAG, 0},
-    {"opt.background_thread", FLAG, 0},
+    {"opt.background_thread", OPTION, offsetof(struct ebb_conf, bg)},
     {"thread.tcache.enabled", FLAG, 1},
     {"thread.tcache.flush", ORDER, ORDER_FLUSH},
     {"arena.4096.purge", ORDER, ORDER_PURGE}, /* MALLCTL_ARENAS_ALL */
@@ -71,6 +73,8 @@ static int control(const struct row *row, void *old, const size_t *old_len, cons
     static uint64_t epoch = 1;
     struct ebb_stats stats = {.size_of_struct = sizeof(stats)};
     bool flag = row->value != 0;
+    if (row->what == OPTION)
+        flag = *(const long *)((const char *)&ebb__conf + row->value) != 0;
     switch (row->what) {
     case TEXT:
         return new_value != NULL ? EPERM : answer(&text, sizeof(const char *), old, old_len);
@@ -82,6 +86,7 @@ static int control(const struct row *row, void *old, const size_t *old_len, cons
         (void)ebb_stats_get(&stats);
         return answer((const char *)&stats + row->value, sizeof(size_t), old, old_len);
     case FLAG:
+    case OPTION:
         if (new_value != NULL && *(const bool *)new_value != flag)
             return EPERM; /* a switch that is not here */
         return answer(&flag, sizeof(flag), old, old_len);
