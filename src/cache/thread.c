@@ -223,7 +223,7 @@ void ebb__cache_after_fork(void)
     struct thread_cache *tc = t->mine;
     ebb__lock_reset(&ebb__caches_lock);
     ebb__lock_reset(&t->lock);
-    __atomic_store_n(&t->busy, 0, __ATOMIC_RELAXED);
+    /* `busy` stays: fork in a signal handler may have interrupted an operation; else it is 0, or the next one clears it. */
     ebb__caches = (struct cache_list){NULL, NULL};
     atomic_store(&ebb__cache_count, tc != NULL);
     EBB_SET(caches, tc != NULL);
