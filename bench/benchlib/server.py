@@ -12,8 +12,9 @@ class Server:
     """A context manager around one server process. Readings come from /proc while it runs, and its CPU
     time and faults from the kernel's account when it has ended."""
 
-    def __init__(self, command, environment, log_path, stop_timeout_s=60.0):
+    def __init__(self, command, environment, log_path, stop_timeout_s=60.0, count_mappings=True):
         self.command = command
+        self.count_mappings = count_mappings
         self.environment = environment
         self.log_path = log_path
         self.stop_timeout_s = stop_timeout_s
@@ -33,8 +34,10 @@ class Server:
                 )
             except OSError as error:
                 raise Failure(f'{self.command[0]}: {error}') from error
-        self.sampler = MappingSampler(self.process.pid)
-        self.sampler.start()
+        if self.count_mappings:
+            sampler = MappingSampler(self.process.pid)
+            sampler.start()
+            self.sampler = sampler
         return self
 
     def __exit__(self, *_):
@@ -85,17 +88,30 @@ class Server:
             return os.path.realpath(library) in file.read()
 
     def stop(self):
-        """Asks the server to end by SIGTERM, and kills it when it does not. Only this one process."""
-        if self.sampler:
-            self.sampler.finish()
-            self.sampler = None
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(self.stop_timeout_s)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        """Asks the server to end by SIGTERM, and kills it when it does not, or when we are interrupted
+        while it takes its time. Only this one process."""
+        try:
+            if self.sampler:
+                self.sampler.finish()
+                self.sampler = None
+        finally:
+            if self.process:
+                end(self.process, self.stop_timeout_s)
+
+
+def end(process, timeout_s):
+    """Ends a process that we started: by SIGTERM, by SIGKILL when that is not enough."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def client(command, timeout_s, cwd=None):
