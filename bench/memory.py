@@ -118,11 +118,7 @@ def describe(options, context, programs, allocators):
     described = {
         **facts.machine(),
         'allocators': '; '.join(f'{name} = {text}' for name, text in facts.allocators(allocators).items()),
-        'settings': '; '.join(
-            f'{each.name}: ' + ' '.join(f'{name}={value}' for name, value in each.settings.items())
-            for each in allocators
-            if each.settings
-        ),
+        'settings': facts.settings(allocators),
         'size': options.size,
         'rounds': str(options.rounds),
         'scale': f'{options.scale:g}',

@@ -51,6 +51,15 @@ def machine():
     }
 
 
+def settings(found):
+    """The variables that tune the allocators, in one line."""
+    return '; '.join(
+        f'{allocator.name}: ' + ' '.join(f'{name}={value}' for name, value in allocator.settings.items())
+        for allocator in found
+        if allocator.settings
+    )
+
+
 def allocators(found):
     """For each allocator the version of its package, or the digest of its file when it comes from none."""
     described = {}

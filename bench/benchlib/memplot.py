@@ -2,7 +2,7 @@
 """A picture of a peak and its fall: resident memory over time under each allocator, and the bytes that
 live."""
 from . import svg
-from .peers import CONTROL, EAGER, EBB
+from .peers import CONTROL, EAGER, EBB, base
 
 WIDTH, HEIGHT = 960, 520
 LEFT, RIGHT, TOP, BOTTOM = 70, 210, 56, 64
@@ -92,7 +92,7 @@ def line(x0, y0, x1, y1, stroke):
 def style(name, index):
     """(colour, width, dashes): eager settings have the colour of their allocator, dashed; ebb is thicker."""
     if name in EAGER:
-        return svg.colour(EAGER[name][0], index), 1.6, '6 4'
+        return svg.colour(base(name), index), 1.6, '6 4'
     return svg.colour(name, index), 3.2 if name == EBB else 1.8, ''
 
 

@@ -133,6 +133,16 @@ def find(names, ebb_path=None):
     return found, missing
 
 
+def eager(names):
+    """The tuned entries of the named peers."""
+    return [name for name, (peer, _) in EAGER.items() if peer in names]
+
+
+def base(name):
+    """The peer of which a name is the tuned entry, or the name itself."""
+    return EAGER[name][0] if name in EAGER else name
+
+
 def version(allocator):
     """The version of the package that the allocator comes from, or "unknown"."""
     if not allocator.package:
