@@ -52,10 +52,19 @@ static int look_at(struct dl_phdr_info *info, size_t size, void *arg)
     return 0;
 }
 
+/* In a statically linked program the linker's own account of itself may be missing. */
+#pragma weak _r_debug
+
+/* The kernel does not tell where the linker is when it was itself run as a program, with ours as its argument. */
+static uintptr_t linker_base(void)
+{
+    uintptr_t base = getauxval(AT_BASE);
+    return base != 0 || &_r_debug == NULL ? base : _r_debug.r_ldbase;
+}
+
 void ebb__caller_init(void)
 {
-    uintptr_t wanted[RANGES_MAX] = {getauxval(AT_BASE), (uintptr_t)&pthread_create,
-                                    (uintptr_t)&ebb__caller_init};
+    uintptr_t wanted[RANGES_MAX] = {linker_base(), (uintptr_t)&pthread_create, (uintptr_t)&ebb__caller_init};
     range_count = 0;
     (void)dl_iterate_phdr(look_at, wanted);
 }
