@@ -12,6 +12,7 @@
 #define BARREN_TICKS       16u   /* 4 s: then look less often */
 #define SLEEP_BARREN_MS    2000u
 #define VAIN_TICKS         8u
+#define AGES_MAX           3u /* a cache is empty after its owner's next miss when it is two ages old */
 #define CPU_BUSY_PERMILLE  20u
 #define CPU_QUIET_PERMILLE 250u
 
@@ -66,11 +67,25 @@ static void remember(struct ebb_policy *p, const struct ebb_policy_facts *f)
         p->busy_ms = f->now_ms;
 }
 
+/* What the caches hold is worth a thread's way back. Those that cannot be drained are made older, and then left to their
+ * owners: a process that sleeps is not kept awake for them. */
+static bool are_caches_worth(const struct ebb_policy *p, const struct ebb_policy_facts *f)
+{
+    return f->cached_bytes >= CACHES_MIN_BYTES && (f->drains || p->aged < AGES_MAX);
+}
+
+bool ebb__policy_is_barren(const struct ebb_policy *p, const struct ebb_policy_facts *f)
+{
+    return f->dirty_bytes <= ebb__policy_floor(p) && !f->stirred && !are_caches_worth(p, f);
+}
+
 /* Caches: revoked, and a while later drained. */
 static void decide_caches(struct ebb_policy *p, const struct ebb_policy_facts *f, bool quiet,
                           struct ebb_policy_actions *ret)
 {
-    bool worth = f->cached_bytes >= CACHES_MIN_BYTES;
+    if (!quiet)
+        p->aged = 0;
+    bool worth = are_caches_worth(p, f);
     ret->drain = p->revoke_ms != 0 && f->now_ms - p->revoke_ms >= DRAIN_AFTER_MS;
     ret->depot = worth && (ret->drain || f->caches == 0);
     if (ret->drain)
@@ -79,6 +94,7 @@ static void decide_caches(struct ebb_policy *p, const struct ebb_policy_facts *f
         (quiet || ret->drain || p->count % (REVOKE_BUSY_MS / EBB_TICK_MS) == 0)) {
         ret->revoke = true;
         p->revoke_ms = f->now_ms;
+        p->aged += !f->drains && quiet;
     }
 }
 
@@ -97,9 +113,8 @@ void ebb__policy_decide(struct ebb_policy *p, const struct ebb_policy_facts *f,
         a.sweep = true;
         p->sweep_ms = f->now_ms;
     }
-    bool barren = f->dirty_bytes <= a.keep_bytes && !f->stirred && f->cached_bytes < CACHES_MIN_BYTES;
     a.tidy = quiet;
-    a.settled = quiet && barren && p->revoke_ms == 0;
+    a.settled = quiet && ebb__policy_is_barren(p, f) && p->revoke_ms == 0;
     p->barren = f->dirty_bytes <= a.keep_bytes ? p->barren + 1 : 0;
     a.sleep_ms = p->barren < BARREN_TICKS ? EBB_TICK_MS : SLEEP_BARREN_MS;
     *ret_actions = a;

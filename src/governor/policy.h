@@ -32,6 +32,7 @@ struct ebb_policy_facts {
     uint64_t returned_bytes;                /* given back, of all time */
     size_t cached_bytes;                    /* in threads' caches and the depot, now */
     uint32_t caches;                        /* threads that have one */
+    bool drains;                            /* these can be emptied; else they only grow older */
     bool stirred;                           /* slabs may have pages to give back */
 };
 
@@ -47,10 +48,11 @@ struct ebb_policy {
     uint64_t busy_ms;                               /* when memory was last taken again */
     uint64_t sweep_ms;                              /* when slabs were last swept */
     uint64_t revoke_ms;                             /* when caches were last revoked; 0: drained since */
-    uint32_t barren;                                /* ticks in a row without anything to give back */
-    uint64_t returned_bytes;                        /* at the last tick */
-    uint32_t vain;                                  /* ticks in a row in which giving back brought nothing */
-    size_t tried_bytes;                             /* what was free when these began */
+    uint32_t aged;           /* times that caches were made older, which cannot be drained */
+    uint32_t barren;         /* ticks in a row without anything to give back */
+    uint64_t returned_bytes; /* at the last tick */
+    uint32_t vain;           /* ticks in a row in which giving back brought nothing */
+    size_t tried_bytes;      /* what was free when these began */
     size_t stuck_bytes; /* free memory that cannot go: locked, or parts of OS pages; 0 when none is known */
 };
 
@@ -76,6 +78,9 @@ void ebb__policy_decide(struct ebb_policy *policy, const struct ebb_policy_facts
 
 /* What stays however long the process is quiet: the floor, or more where more cannot go. */
 size_t ebb__policy_floor(const struct ebb_policy *policy);
+
+/* Nothing is left that could go, if the process is quiet. */
+bool ebb__policy_is_barren(const struct ebb_policy *policy, const struct ebb_policy_facts *facts);
 
 /* What the ten seconds before now_ms needed again. */
 size_t ebb__policy_demand(const struct ebb_policy *policy, uint64_t now_ms);

@@ -55,6 +55,7 @@ static void collect(struct ebb_policy_facts *ret)
         .returned_bytes = EBB_COUNTED(purged_bytes),
         .cached_bytes = cached.bytes,
         .caches = ebb__cache_threads(),
+        .drains = ebb__conf.drain != 0,
         .stirred = heap.stirred,
     };
 }
@@ -151,9 +152,9 @@ uint32_t ebb__upkeep_tick(void)
 
 bool ebb__upkeep_is_settled(void)
 {
-    struct ebb_heap_facts heap;
-    ebb__heap_facts(&heap);
-    return heap.dirty_bytes <= ebb__policy_floor(&policy) && !heap.stirred;
+    struct ebb_policy_facts facts;
+    collect(&facts);
+    return ebb__policy_is_barren(&policy, &facts);
 }
 
 /* ---- without the thread ---- */

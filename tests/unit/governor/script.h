@@ -25,6 +25,7 @@ static inline void begin(struct script *s, size_t used)
 {
     *s = (struct script){.used = used, .obeys = true};
     s->facts.now_ms = 5000;
+    s->facts.drains = true;
     s->facts.used_low_bytes = s->facts.used_peak_bytes = used;
     ebb__policy_reset(&s->policy, s->facts.now_ms);
 }

@@ -336,6 +336,24 @@ static void caches_of_a_busy_process(void)
     }
 }
 
+/* Where they cannot be drained, a quiet process makes them older a few times and then goes to sleep. */
+static void caches_that_cannot_be_drained(void)
+{
+    struct script s;
+    begin(&s, MB(1));
+    s.facts.drains = false;
+    s.facts.cached_bytes = MB(2);
+    s.facts.caches = 3;
+    unsigned revocations = 0, ticks = 0;
+    do {
+        tick(&s, EBB_TICK_MS);
+        revocations += s.actions.revoke;
+        ticks++;
+    } while (!s.actions.settled && ticks < 100);
+    EXPECT_EQ(revocations, 3);
+    EXPECT_MSG(ticks <= 12, "%u ticks", ticks);
+}
+
 /* ---- rest ---- */
 
 static void settled_only_when_nothing_is_left(void)
@@ -446,6 +464,7 @@ int main(void)
         CASE(caches_of_a_quiet_process),
         CASE(caches_that_do_not_get_empty),
         CASE(caches_of_a_busy_process),
+        CASE(caches_that_cannot_be_drained),
         CASE(settled_only_when_nothing_is_left),
         CASE(sleep_lengthens_when_there_is_nothing_to_do),
         CASE(what_is_stuck_does_not_keep_it_awake),
