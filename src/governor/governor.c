@@ -144,18 +144,28 @@ static void start_thread(const void *caller)
     set_state(atomic_fetch_add(&refusals, 1) + 1 < REFUSALS_MAX ? NONE : REFUSED);
 }
 
+/* A call may fail, when the user's queue of signals is full: then the next who comes by calls again. */
+static void wake_thread(void)
+{
+    uint32_t asleep = ASLEEP, awake = AWAKE;
+    if (!atomic_compare_exchange_strong(&state, &asleep, AWAKE))
+        return;
+    atomic_store(&ebb__governor_awake, 1);
+    if (ebb__os_wake(atomic_load(&thread_id), 0) == 0)
+        return;
+    if (atomic_compare_exchange_strong(&state, &awake, ASLEEP))
+        atomic_store(&ebb__governor_awake, 0);
+    ebb__upkeep_piece();
+}
+
 void ebb__governor_attend(const void *caller)
 {
-    uint32_t asleep = ASLEEP;
     switch (atomic_load(&state)) {
     case NONE:
         start_thread(caller);
         return;
     case ASLEEP:
-        if (atomic_compare_exchange_strong(&state, &asleep, AWAKE)) {
-            atomic_store(&ebb__governor_awake, 1);
-            (void)ebb__os_wake(atomic_load(&thread_id), 0);
-        }
+        wake_thread();
         return;
     case REFUSED:
         ebb__upkeep_piece();
