@@ -110,7 +110,7 @@ static void run(void *unused)
     atomic_store(&thread_id, ebb__os_thread_id());
     ebb__stats_set_thread(ebb__os_thread_id());
     set_state(AWAKE);
-    ebb__upkeep_prepare();
+    ebb__upkeep_ready_barrier();
     ebb__upkeep_reset();
     while (!is_last() && sleepless < SLEEPLESS_MAX) {
         uint32_t sleep_ms = ebb__upkeep_tick();

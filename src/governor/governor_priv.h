@@ -21,9 +21,6 @@
 
 void ebb__upkeep_reset(void);
 
-/* Makes the barrier of the drain usable, once; without one, caches are not drained. Any thread, no lock held. */
-void ebb__upkeep_prepare(void);
-
 /* One tick. Returns how long to sleep; 0 when nothing is left to do. */
 uint32_t ebb__upkeep_tick(void);
 
@@ -44,6 +41,9 @@ void ebb__upkeep_piece(void);
 
 /* In a fork child. */
 void ebb__upkeep_after_fork(void);
+
+/* Whoever may drain caches, before it does: registers the process for the barrier, once. May wait some milliseconds. */
+void ebb__upkeep_ready_barrier(void);
 
 /* ---- caller.c ---- */
 

@@ -94,14 +94,6 @@ static size_t give_back(const struct ebb_policy_actions *a, uint32_t period_ms)
     return bytes;
 }
 
-void ebb__upkeep_prepare(void)
-{
-    static _Atomic uint32_t prepared;
-    if (atomic_load_explicit(&prepared, memory_order_relaxed) == 0 && ebb__os_barrier_init() != 0)
-        __atomic_store_n(&ebb__conf.drain, 0, __ATOMIC_RELAXED); /* a thread's cache is its own affair then */
-    atomic_store_explicit(&prepared, 1, memory_order_relaxed);
-}
-
 void ebb__upkeep_reset(void)
 {
     cached.skip = 0;
@@ -183,9 +175,19 @@ void ebb__upkeep_after_fork(void)
     atomic_store(&piece_busy, 0);
 }
 
+/* ---- the barrier ---- */
+
+void ebb__upkeep_ready_barrier(void)
+{
+    static _Atomic bool asked; /* a fork child inherits the answer */
+    if (!atomic_exchange(&asked, true) && ebb__os_barrier_init() != 0)
+        ebb__conf.drain = 0; /* a thread's cache is its own affair then */
+}
+
 size_t ebb__governor_trim(size_t keep_bytes)
 {
-    ebb__upkeep_prepare();
+    if (ebb__cache_threads() != 0)
+        ebb__upkeep_ready_barrier();
     ebb__lock_take(&ebb__return_lock);
     if (ebb__cache_revoke() == 0)
         (void)ebb__cache_drain();
