@@ -52,6 +52,9 @@ static inline void crowd_add(char *p, size_t bytes, unsigned code)
                "%p of %zu bytes is somebody's", (void *)p, bytes);
     ebb__bitmap_set(crowd_map, granule_of(p), granules(bytes));
     support_fill(p, bytes, (uintptr_t)p);
+    for (size_t at = 0; bytes > SUPPORT_DENSE_BYTES && at < bytes; at += EBB_UNIT_BYTES)
+        (void)__atomic_fetch_or(
+            p + at, 0, __ATOMIC_RELAXED); /* the pattern leaves units out, and the oracle counts them */
     crowd[crowd_count++] = (struct dweller){p, bytes, code};
 }
 
