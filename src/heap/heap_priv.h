@@ -81,9 +81,9 @@ struct extent {
     uint8_t class_dirty;
     uint8_t unused;
     uint32_t freed_ms; /* low half of the clock at the last free: how cold its dirty units are */
-    uint64_t reserved[14];
+    uint64_t reserved[6];
 };
-EBB_STATIC_ASSERT(sizeof(struct extent) == 256, "64 extent headers fill 16 KiB");
+EBB_STATIC_ASSERT(sizeof(struct extent) == 192, "64 extent headers fill 12 KiB");
 
 /* Which run: `dirty` wants every unit backed. */
 enum { EBB_RUN_ANY = 0, EBB_RUN_DIRTY = 1 };
@@ -127,15 +127,21 @@ struct span {
 EBB_STATIC_ASSERT(sizeof(struct slab) == 16, "a slab of k units has (32 k - 16) * 8 bits for its blocks");
 EBB_STATIC_ASSERT(sizeof(struct span) == EBB_DESC_BYTES, "one descriptor");
 
+/* The metadata has no blocks, so its own descriptors, the first 16 KiB, say nothing: group and extents take their place. Where
+ * OS pages are large, one holds these two and the descriptors of the first extents. */
 #define EBB_META_GROUP_AT  EBB_KIB(64)
-#define EBB_META_EXTENT_AT EBB_KIB(80)
-#define EBB_META_DESC_AT   EBB_MIB(1)
+#define EBB_META_EXTENT_AT EBB_KIB(68)
+#define EBB_META_DESC_AT   EBB_KIB(64)
+#define EBB_META_DESC_ROOM ((size_t)EBB_EXTENT_UNITS * EBB_DESC_BYTES) /* of one extent */
 EBB_STATIC_ASSERT(EBB_GROUP_UNITS * sizeof(uint16_t) <= EBB_META_GROUP_AT, "unit map");
 EBB_STATIC_ASSERT(EBB_META_GROUP_AT + sizeof(struct group) <= EBB_META_EXTENT_AT, "group");
-EBB_STATIC_ASSERT(EBB_META_EXTENT_AT + EBB_GROUP_EXTENTS * sizeof(struct extent) <= EBB_META_DESC_AT,
+EBB_STATIC_ASSERT(EBB_META_EXTENT_AT + EBB_GROUP_EXTENTS * sizeof(struct extent) <=
+                      EBB_META_DESC_AT + EBB_META_DESC_ROOM,
                   "extents");
-EBB_STATIC_ASSERT(EBB_META_DESC_AT + (size_t)EBB_GROUP_UNITS * EBB_DESC_BYTES <= EBB_EXTENT_BYTES,
+EBB_STATIC_ASSERT(EBB_META_DESC_AT + EBB_GROUP_EXTENTS * EBB_META_DESC_ROOM <= EBB_EXTENT_BYTES,
                   "descriptors");
+EBB_STATIC_ASSERT(EBB_META_DESC_AT % EBB_KIB(64) == 0,
+                  "extents that share an OS page are aligned to its number");
 
 EBB_INLINE uintptr_t ebb__group_base(const void *p)
 {

@@ -8,11 +8,11 @@
  *
  *   group:   | extent 0: metadata | extent 1 | extent 2 | ...                                | extent 63 |
  *   extent 0: 0        unit map       uint16 for each of the 32,768 units of the group   64 KiB
- *             64 KiB   struct group   free extents, index of runs                        <= 16 KiB
- *             80 KiB   struct extent  256 bytes for each of the 64 extents               16 KiB
- *             1 MiB    unit desc      32 bytes for each of the 32,768 units              1 MiB
+ *             64 KiB   struct group   free extents, index of runs                        <= 4 KiB
+ *             68 KiB   struct extent  192 bytes for each of the 64 extents               12 KiB
+ *             80 KiB   unit desc      32 bytes for each unit from extent 1 on            1,008 KiB
  *
- * Only what is touched of this costs memory: about 1 % of the blocks' memory, and 5 pages at the least. All
+ * Only what is touched of this costs memory: about 1 % of the blocks' memory, and 4 pages at the least. All
  * of it begins as zero, and zero means "never used", so metadata of emptied groups can be purged with the
  * blocks.
  *

@@ -86,13 +86,15 @@ static unsigned claim_free(struct round *r, struct extent_ref *ret)
 }
 
 /* Where an OS page holds the descriptors of several extents it can go when all of them are free: these are claimed too, and
- * returned as bits. */
+ * returned as bits. One that holds group and extents as well never goes alone. */
 static bool claim_sharers(struct extent_ref x, unsigned sharers, uint64_t *ret_claimed)
 {
     struct group *group = (struct group *)(x.base + EBB_META_GROUP_AT);
     unsigned first = (unsigned)ebb__align_down(x.number, sharers);
     bool all = true;
     *ret_claimed = 0;
+    if (first == 0)
+        return false;
     ebb__lock_take(&ebb__space_lock);
     for (unsigned n = first; n < first + sharers; n++) {
         uint64_t bit = UINT64_C(1) << n;
@@ -109,7 +111,7 @@ static bool claim_sharers(struct extent_ref x, unsigned sharers, uint64_t *ret_c
 
 static void purge_descriptors(struct extent_ref x)
 {
-    const size_t own = EBB_EXTENT_UNITS * EBB_DESC_BYTES, bytes = ebb__max(own, ebb__os_page_bytes());
+    const size_t own = EBB_META_DESC_ROOM, bytes = ebb__max(own, ebb__os_page_bytes());
     uintptr_t at = ebb__align_down(x.base + EBB_META_DESC_AT + x.number * own, bytes);
     uint64_t sharers;
     if (claim_sharers(x, (unsigned)(bytes / own), &sharers))
