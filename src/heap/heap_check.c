@@ -18,23 +18,23 @@ static int check_slab(struct census *k, const char *start, unsigned c)
 {
     const struct ebb_class *class = &ebb__classes[c];
     const struct slab *s = ebb__desc_of(start);
-    unsigned bits = class->units * 256 - 128;
-    unsigned nfree = ebb__bitmap_count(s->free, 0, class->blocks);
-    EBB_HOLDS("H5", s->nfree == nfree, s->nfree, nfree);
-    EBB_HOLDS("H5", ebb__bitmap_count(s->free, class->blocks, bits - class->blocks) == 0, start, c);
     EBB_HOLDS("H5", s->code == c, s->code, c);
+    unsigned units = ebb__slab_units(s), blocks = ebb__slab_blocks(s), bits = units * 256 - 128;
+    unsigned nfree = ebb__bitmap_count(s->free, 0, blocks);
+    EBB_HOLDS("H5", s->nfree == nfree, s->nfree, nfree);
+    EBB_HOLDS("H5", ebb__bitmap_count(s->free, blocks, bits - blocks) == 0, start, c);
     EBB_HOLDS("H6", s->list == ebb__slab_list_for(nfree, class), s->list, nfree);
-    for (unsigned u = 1; u < class->units; u++) {
+    for (unsigned u = 1; u < units; u++) {
         unsigned entry = ebb__unit_entry(start + u * EBB_UNIT_BYTES);
         EBB_HOLDS("H1", entry == (c | u << 8), entry, c | u << 8);
     }
     EBB_HOLDS("H9", (s->holes & ~ebb__slab_idle_units(s)) == 0, s->holes, start);
     EBB_HOLDS("H10", s->claimed == 0, s->claimed, start);
-    for (unsigned u = 0; u < class->units; u++)
+    for (unsigned u = 0; u < units; u++)
         if (s->holes >> u & 1)
             ebb__bitmap_set(k->holes, ebb__unit_number(start) + u, 1);
     k->slabs[c]++;
-    k->empty[c] += nfree == class->blocks;
+    k->empty[c] += nfree == blocks;
     k->listed[c] += nfree != 0;
     return 0;
 }

@@ -107,13 +107,28 @@ struct group {
 struct slab {
     uint32_t next, prev; /* global unit numbers; 0 ends the list */
     uint16_t nfree;
-    uint8_t code;
+    uint8_t code : 7;
+    uint8_t seed : 1; /* of one unit; never changes */
+    uint8_t : 0;      /* read without a lock what stands above, by who holds a block */
     uint8_t list : 4; /* which list of the bin; EBB_SLAB_LISTS when full and in none */
     uint8_t heat : 4; /* sweeps that must pass before its free pages are cold; 0: nothing was freed since */
     uint16_t holes;   /* bit u: unit u was purged and no block of it handed out since; it reads as zero */
     uint16_t claimed; /* bit u: the sweeper has taken the free blocks that touch unit u */
     uint64_t free[];  /* bit set: block is free */
 };
+
+EBB_STATIC_ASSERT(EBB_CLASS_COUNT <= 128, "code");
+
+/* How large the slab is. */
+EBB_INLINE unsigned ebb__slab_units(const struct slab *s)
+{
+    return s->seed ? 1 : ebb__classes[s->code].units;
+}
+
+EBB_INLINE unsigned ebb__slab_blocks(const struct slab *s)
+{
+    return s->seed ? ebb__classes[s->code].seed_blocks : ebb__classes[s->code].blocks;
+}
 
 #define EBB_SLAB_HOT 2u /* a sweep finds it, the next one takes it: untouched for a whole interval */
 
@@ -202,6 +217,7 @@ struct space {
     uint32_t group_count;   /* groups with an address, in all states */
     uint32_t active_words;  /* words of 64 groups that hold every group ever active */
     uint32_t reservation_count;
+    bool seeds;                             /* first slabs of one unit; known before `ready` */
     size_t backed_units;                    /* that may hold physical memory */
     size_t dirty_units;                     /* of those, free */
     size_t span_units, span_blocks;         /* of all spans in use */

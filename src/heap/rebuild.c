@@ -35,7 +35,7 @@ void ebb__walk_group(uint32_t g, void (*fn)(char *start, size_t units, unsigned 
         if (entry == EBB_CODE_SPAN)
             units = ((struct span *)ebb__desc_of(start))->units;
         else if (code != EBB_CODE_NONE && code < EBB_CLASS_COUNT && entry >> 8 == 0)
-            units = ebb__classes[code].units;
+            units = ebb__slab_units(ebb__desc_of(start));
         else
             code = EBB_CODE_NONE;
         if (code != EBB_CODE_NONE)
@@ -118,7 +118,7 @@ static void retake(char *start, size_t units, unsigned code, void *arg)
     }
     struct slab *s = ebb__desc_of(start);
     struct bin *bin = &ebb__bins[code];
-    s->code = (uint8_t)code;
+    EBB_ASSERT(s->code == code);
     if ((s->holes | s->claimed) != 0) { /* free pages count as backed again: the next sweeps will see */
         s->heat = EBB_SLAB_HOT;
         atomic_fetch_or_explicit(&ebb__group_of(start)->stirred, UINT64_C(1) << ebb__extent_number(start),
@@ -127,9 +127,9 @@ static void retake(char *start, size_t units, unsigned code, void *arg)
     s->holes = 0;
     if (s->claimed != 0)
         ebb__slab_unclaim(s);
-    s->nfree = (uint16_t)ebb__bitmap_count(s->free, 0, ebb__classes[code].blocks);
+    s->nfree = (uint16_t)ebb__bitmap_count(s->free, 0, ebb__slab_blocks(s));
     bin->slab_count++;
-    bin->empty_count += s->nfree == ebb__classes[code].blocks;
+    bin->empty_count += s->nfree == ebb__slab_blocks(s);
     ebb__slab_link(bin, s, ebb__group_of(start)->index * EBB_GROUP_UNITS + ebb__unit_number(start));
 }
 

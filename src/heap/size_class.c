@@ -7,6 +7,8 @@
 
 #define MAGIC(size) ((uint32_t)(((UINT64_C(1) << 32) + (size)-1) / (size)))
 
+#define SEED_BLOCKS_MAX 128 /* the bitmap of one unit has no more bits */
+
 #define EIGHTH(n) ((uint32_t)(((UINT64_C(8) << 28) + (n)-1) / (n)))
 
 /* ROW(size, units, blocks) for the 8 classes that end at a doubling: unit m * 2^k for m = 9..15, then 16. */
@@ -59,9 +61,10 @@
      .magic = MAGIC(size),                                                                                   \
      .eighth = EIGHTH(n_blocks),                                                                             \
      .blocks = (n_blocks),                                                                                   \
-     .units = (n_units)},
+     .units = (n_units),                                                                                     \
+     .seed_blocks = 4096 / (size) < SEED_BLOCKS_MAX ? 4096 / (size) : SEED_BLOCKS_MAX},
 
-const struct ebb_class ebb__classes[EBB_CLASS_COUNT] = {{0, 0, 0, 0, 0}, /* code 0 is no class */
+const struct ebb_class ebb__classes[EBB_CLASS_COUNT] = {{0, 0, 0, 0, 0, 0}, /* code 0 is no class */
                                                         USER_CLASSES(CLASS_ROW) INTERNAL_CLASSES(CLASS_ROW)};
 
 #define MAGIC_ROW(size, n_units, n_blocks) MAGIC(size),

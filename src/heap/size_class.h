@@ -32,8 +32,9 @@ struct ebb_class {
     uint32_t magic; /* ceil(2^32 / bytes): offset * magic >> 32 is the block's index */
     uint32_t
         eighth; /* ceil(2^28 * 8 / blocks): (nfree - 1) * eighth >> 28 is 0..7, by how much of a slab is free */
-    uint16_t blocks; /* in a slab */
-    uint8_t units;   /* of a slab */
+    uint16_t blocks;     /* in a slab */
+    uint8_t units;       /* of a slab */
+    uint8_t seed_blocks; /* in a seed, a slab of one unit; 0: the class has none */
 };
 
 extern const struct ebb_class ebb__classes[EBB_CLASS_COUNT];

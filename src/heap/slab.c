@@ -2,7 +2,7 @@
  *
  * Slabs: blocks of one size class, with their state out of line.
  *
- * What. A slab is a run of 4 to 16 units. One bit for each block says whether it is free; the bits stand in
+ * What. A slab is a run of 4 to 16 units, or of one: a seed. One bit for each block says whether it is free; the bits stand in
  * the unit descriptors of the slab's own units, so they need no allocation and no pointer. The memory of a
  * free block is never read or written. Slabs belong to nobody: any thread takes from and gives to any slab
  * under its bin's lock.
@@ -19,6 +19,10 @@
  * never asked under it. Costs: take and give pay one lock for up to 125 blocks, and 2 to 6 ns a block.
  *
  * Failure: a short count. Fork: rebuild.c relists every slab from its bitmap.
+ *
+ * Seeds. Where an OS page is several units large, the first slabs of all classes would make a small process hold one or two such
+ * pages for each class it uses. There the first slab of a class is one unit, so that many share a page; the class's next
+ * slab, made while there is one, is a grown one. An empty seed is kept only while the class has nothing else.
  *
  * Holes. A unit of the slab whose blocks are all free can be purged while the others are in use (sweep.c): it is then a hole,
  * which holds no memory until a block of it is handed out.
@@ -110,20 +114,21 @@ EBB_COLD static void stir(const char *start)
 }
 
 /* Carves a slab; it is in no list yet. No lock held. */
-static void *make_slab(unsigned c)
+static void *make_slab(unsigned c, bool seed)
 {
-    const struct ebb_class *class = &ebb__classes[c];
+    unsigned units = seed ? 1 : ebb__classes[c].units;
     uint64_t backed[1];
-    char *start = ebb__extent_take(EBB_KIND_SLAB, class->units, 1, backed);
+    char *start = ebb__extent_take(EBB_KIND_SLAB, units, 1, backed);
     if (start == NULL)
         return NULL;
     struct slab *s = ebb__desc_of(start);
-    memset(s, 0, class->units * EBB_DESC_BYTES);
-    s->nfree = class->blocks;
-    s->code = (uint8_t)c;
+    memset(s, 0, units * EBB_DESC_BYTES);
+    s->code = c & 0x7f;
+    s->seed = seed;
+    s->nfree = (uint16_t)ebb__slab_blocks(s);
     s->list = EBB_SLAB_LISTS;
-    ebb__bitmap_set(s->free, 0, class->blocks);
-    for (unsigned u = class->units; u-- > 1;)
+    ebb__bitmap_set(s->free, 0, s->nfree);
+    for (unsigned u = units; u-- > 1;)
         atomic_store_explicit(ebb__map_entry(start + u * EBB_UNIT_BYTES), (uint16_t)(c | u << 8),
                               memory_order_relaxed);
     /* Last: with this the slab lives (see heap_priv.h). Whoever frees a block of it got the block through the
@@ -205,7 +210,7 @@ static unsigned take_locked(struct bin *bin, void **ret_blocks, unsigned want)
         uint32_t id = bin->lists[__builtin_ctz(bin->nonempty)];
         uintptr_t start;
         struct slab *s = ebb__slab_at(id, &start);
-        if (s->nfree == ebb__classes[s->code].blocks)
+        if (s->nfree == ebb__slab_blocks(s))
             bin->empty_count--;
         got += take_from(s, start, ret_blocks + got, want - got);
         relink(bin, s, id);
@@ -240,9 +245,10 @@ unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
     unsigned got = take_locked(bin, ret_blocks, want);
     bool made_one = false;
     while (got == 0 || (got < want && !made_one)) {
+        bool seed = ebb__space.seeds && bin->slab_count == 0 && ebb__classes[c].seed_blocks != 0;
         ebb__lock_release(&bin->lock);
         ebb__limbo_enter();
-        void *start = make_slab(c);
+        void *start = make_slab(c, seed);
         ebb__lock_take(&bin->lock);
         ebb__limbo_leave();
         if (start == NULL)
@@ -251,7 +257,7 @@ unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
         bin->slab_count++;
         bin->empty_count++;
         ebb__slab_link(bin, s, id_of(start));
-        made_one = true;
+        made_one = !seed;
         got += take_locked(bin, ret_blocks + got, want - got);
     }
     ebb__class_books(c)->taken_blocks += got;
@@ -279,7 +285,7 @@ EBB_INLINE void give_one(const struct ebb_class *class, struct slab *s, const ch
     uint32_t offset = (uint32_t)((char *)block - start);
     unsigned index = ebb__block_index(offset, class->magic);
     uint64_t bit = UINT64_C(1) << (index % 64);
-    if (EBB_UNLIKELY(!ebb__starts_block(offset, class->magic) || index >= class->blocks))
+    if (EBB_UNLIKELY(!ebb__starts_block(offset, class->magic) || index >= ebb__slab_blocks(s)))
         ebb__die("%s: invalid pointer %p", caller, block);
     if (EBB_UNLIKELY((s->free[index / 64] & bit) != 0))
         ebb__die("%s: double free of block %p (%u bytes)", caller, block, class->bytes);
@@ -292,21 +298,20 @@ EBB_COLD static void refuse_claimed(const struct ebb_class *class, const struct 
                                     void *block, const char *caller)
 {
     unsigned index = ebb__block_index((uint32_t)((char *)block - start), class->magic);
-    if (index < class->blocks && (units_of_block(class, index) & s->claimed) != 0)
+    if (index < ebb__slab_blocks(s) && (units_of_block(class, index) & s->claimed) != 0)
         ebb__die("%s: double free of block %p (%u bytes)", caller, block, class->bytes);
 }
 
 /* After nfree rose: puts the slab where it belongs. True when it has run empty and left the bin; it is then in limbo. */
 static bool settle(struct bin *bin, struct slab *s, const void *start)
 {
-    unsigned per_slab = ebb__classes[s->code].blocks;
-    if (s->nfree != per_slab) {
+    if (s->nfree != ebb__slab_blocks(s)) {
         relink(bin, s, id_of(start));
         return false;
     }
     unlink_slab(bin, s);
-    if (bin->empty_count ==
-        0) { /* one is kept, so that a class at a boundary does not carve again and again */
+    /* One is kept, so that a class at a boundary does not carve again and again; of a class that has grown, a grown one. */
+    if (bin->empty_count == 0 && (!s->seed || bin->slab_count == 1)) {
         bin->empty_count = 1;
         ebb__slab_link(bin, s, id_of(start));
         return false;
@@ -324,11 +329,11 @@ static unsigned give_locked(unsigned c, void *const *blocks, unsigned count, con
 {
     const struct ebb_class *class = &ebb__classes[c];
     struct bin *bin = &ebb__bins[c];
-    size_t slab_bytes = class->units * EBB_UNIT_BYTES;
     unsigned i = 0, emptied = 0;
     while (i < count && emptied < EMPTIED_MAX) {
         char *start = start_of(c, blocks[i], caller);
         struct slab *s = ebb__desc_of(start);
+        size_t slab_bytes = ebb__slab_units(s) * EBB_UNIT_BYTES;
         /* Neighbours are often freed together. */
         do {
             if (EBB_UNLIKELY(s->claimed != 0))
@@ -357,8 +362,8 @@ void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char 
         ebb__class_books(c)->given_blocks += given;
         ebb__lock_release(&bin->lock);
         i += given;
-        while (emptied_count != 0)
-            ebb__slab_free(emptied[--emptied_count], ebb__classes[c].units);
+        while (emptied_count-- != 0)
+            ebb__slab_free(emptied[emptied_count], ebb__slab_units(ebb__desc_of(emptied[emptied_count])));
     }
 }
 
@@ -366,14 +371,17 @@ void ebb__heap_tidy_slabs(void)
 {
     for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
         struct bin *bin = &ebb__bins[c];
-        unsigned blocks = ebb__classes[c].blocks;
+        unsigned units = 0, nearly_empty = ebb__slab_list_for(ebb__classes[c].blocks, &ebb__classes[c]);
         uintptr_t start = 0;
         ebb__lock_take(&bin->lock);
-        /* An empty slab stands among those that are nearly empty. */
-        uint32_t id = bin->empty_count != 0 ? bin->lists[ebb__slab_list_for(blocks, &ebb__classes[c])] : 0;
+        /* An empty slab stands among those that are nearly empty; a seed is alone. */
+        uint32_t id = bin->empty_count == 0  ? 0
+                      : bin->slab_count == 1 ? bin->lists[__builtin_ctz(bin->nonempty)]
+                                             : bin->lists[nearly_empty];
         for (; id != 0; id = slab_of_id(id)->next) {
             struct slab *s = ebb__slab_at(id, &start);
-            if (s->nfree == blocks) {
+            if (s->nfree == ebb__slab_blocks(s)) {
+                units = ebb__slab_units(s);
                 ebb__limbo_enter();
                 unlink_slab(bin, s);
                 bin->empty_count--;
@@ -383,29 +391,29 @@ void ebb__heap_tidy_slabs(void)
         }
         ebb__lock_release(&bin->lock);
         if (id != 0)
-            ebb__slab_free((void *)start, ebb__classes[c].units);
+            ebb__slab_free((void *)start, units);
     }
 }
 
 /* ---- for the sweeper ---- */
 
 /* The blocks that touch units [from, to): the first, and in *ret_count how many. */
-static unsigned blocks_touching(const struct ebb_class *class, unsigned from, unsigned to,
-                                unsigned *ret_count)
+static unsigned blocks_touching(const struct slab *s, unsigned from, unsigned to, unsigned *ret_count)
 {
+    const struct ebb_class *class = &ebb__classes[s->code];
+    unsigned blocks = ebb__slab_blocks(s);
     unsigned first = ebb__block_index(from << EBB_UNIT_SHIFT, class->magic);
     unsigned last = ebb__block_index((to << EBB_UNIT_SHIFT) - 1, class->magic);
-    last = last < class->blocks ? last : class->blocks - 1u;
+    last = last < blocks ? last : blocks - 1;
     *ret_count = last + 1 - first;
     return first;
 }
 
 unsigned ebb__slab_idle_units(const struct slab *s)
 {
-    const struct ebb_class *class = &ebb__classes[s->code];
     unsigned idle = 0, count;
-    for (unsigned u = 0; u < class->units; u++) {
-        unsigned first = blocks_touching(class, u, u + 1, &count);
+    for (unsigned u = 0; u < ebb__slab_units(s); u++) {
+        unsigned first = blocks_touching(s, u, u + 1, &count);
         idle |= (unsigned)(ebb__bitmap_count(s->free, first, count) == count) << u;
     }
     return idle;
@@ -414,25 +422,24 @@ unsigned ebb__slab_idle_units(const struct slab *s)
 /* Clears or sets the bits of all blocks that touch the units. Returns how many changed. */
 static unsigned mark_units(struct slab *s, unsigned units, bool is_free)
 {
-    const struct ebb_class *class = &ebb__classes[s->code];
-    unsigned before = ebb__bitmap_count(s->free, 0, class->blocks), count;
+    unsigned blocks = ebb__slab_blocks(s), before = ebb__bitmap_count(s->free, 0, blocks), count;
     while (units != 0) {
         unsigned from = (unsigned)__builtin_ctz(units), to = from + (unsigned)__builtin_ctz(~(units >> from));
-        unsigned first = blocks_touching(class, from, to, &count);
+        unsigned first = blocks_touching(s, from, to, &count);
         if (is_free)
             ebb__bitmap_set(s->free, first, count);
         else
             ebb__bitmap_clear(s->free, first, count);
         units &= ~((1u << to) - 1);
     }
-    unsigned after = ebb__bitmap_count(s->free, 0, class->blocks);
+    unsigned after = ebb__bitmap_count(s->free, 0, blocks);
     return is_free ? after - before : before - after;
 }
 
 void ebb__slab_claim(struct bin *bin, struct slab *s, void *start, unsigned units)
 {
     EBB_ASSERT((ebb__slab_idle_units(s) & units) == units && s->claimed == 0);
-    if (s->nfree == ebb__classes[s->code].blocks)
+    if (s->nfree == ebb__slab_blocks(s))
         bin->empty_count--;
     /* In this order a fork child finds the claim before the bits are gone. */
     __atomic_store_n(&s->claimed, (uint16_t)units, __ATOMIC_RELAXED);

@@ -71,6 +71,8 @@ static void append(uintptr_t base, size_t bytes)
     for (uint32_t i = 0; i < groups; i++)
         s->groups[first + i] = base + i * EBB_GROUP_BYTES;
     struct reservation *r = &s->reservations[s->reservation_count];
+    if (first == 0) /* with pages of one unit every slab touches pages of its own, however long it is */
+        s->seeds = ebb__os_page_bytes() > EBB_UNIT_BYTES;
     r->base = base;
     r->bytes = bytes;
     r->first_group = first;

@@ -157,12 +157,13 @@ enum ebb_block_kind ebb__heap_kind(const void *p, bool exact, size_t *ret_usable
         return EBB_BLOCK_SPAN;
     }
     uint32_t offset = ebb__slab_offset(entry, p), magic = ebb__user_magic[c];
-    if (c == EBB_CODE_SPAN || !ebb__starts_block(offset, magic) ||
-        ebb__block_index(offset, magic) >= ebb__classes[c].blocks)
+    if (c == EBB_CODE_SPAN || !ebb__starts_block(offset, magic))
+        return EBB_BLOCK_INVALID;
+    const struct slab *s = ebb__desc_of((const char *)p - offset);
+    unsigned index = ebb__block_index(offset, magic);
+    if (index >= ebb__slab_blocks(s))
         return EBB_BLOCK_INVALID;
     if (exact) {
-        const struct slab *s = ebb__desc_of((const char *)p - offset);
-        unsigned index = ebb__block_index(offset, magic);
         ebb__lock_take(&ebb__bins[c].lock);
         bool is_free = ebb__bitmap_test(s->free, index);
         ebb__lock_release(&ebb__bins[c].lock);

@@ -113,7 +113,7 @@ static bool each_slab(struct claim *k, slab_fn *fn, void *arg)
             u++;
             continue;
         }
-        unsigned units = ebb__classes[s->code].units;
+        unsigned units = ebb__slab_units(s);
         fn(k, s, bin, u, arg);
         ebb__lock_release(&bin->lock);
         u += units;
@@ -202,7 +202,7 @@ static bool keep_whole_pages(struct look *look)
 static void claim_slab(struct claim *k, struct slab *s, struct bin *bin, unsigned first, void *arg)
 {
     const struct look *look = arg;
-    unsigned mask = (1u << ebb__classes[s->code].units) - 1;
+    unsigned mask = (1u << ebb__slab_units(s)) - 1;
     unsigned wanted = bits_at(look->idle, first) & mask;
     wanted &= ebb__slab_idle_units(s); /* others may have taken blocks since the look */
     if (wanted == 0)
@@ -324,18 +324,19 @@ static void add_ranges(struct claim *k)
     }
 }
 
-/* The slab that begins at the unit is ours in part, so it lives. */
-static void release_slab(struct claim *k, unsigned first)
+/* The slab that begins at the unit is ours in part, so it lives; hereafter it may not. Returns its units. */
+static unsigned release_slab(struct claim *k, unsigned first)
 {
     char *start = unit_at(k, first);
     struct slab *s = ebb__desc_of(start);
     struct bin *bin = &ebb__bins[ebb__unit_entry(start)];
-    unsigned units = ebb__classes[ebb__unit_entry(start)].units;
+    unsigned units = ebb__slab_units(s);
     ebb__lock_take(&bin->lock);
     bool emptied = ebb__slab_release(bin, s, start, bits_at(k->purged, first) & s->claimed);
     ebb__lock_release(&bin->lock);
     if (emptied)
         ebb__slab_free(start, units);
+    return units;
 }
 
 static void release(struct claim *k)
@@ -362,9 +363,8 @@ static void release(struct claim *k)
     ebb__space_unlock();
     EBB_COUNT(slab_pages_purged, inside * EBB_UNIT_BYTES);
     for (unsigned at = 0; (at = ebb__bitmap_next_set(k->in_slab, EBB_EXTENT_UNITS, at)) < EBB_EXTENT_UNITS;) {
-        unsigned first = at - (ebb__unit_entry(unit_at(k, at)) >> 8), c = ebb__unit_entry(unit_at(k, first));
-        release_slab(k, first);
-        at = first + ebb__classes[c].units;
+        unsigned first = at - (ebb__unit_entry(unit_at(k, at)) >> 8);
+        at = first + release_slab(k, first);
     }
 }
 

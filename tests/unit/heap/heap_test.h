@@ -16,6 +16,19 @@
 
 #define EXPECT_HEAP_OK() EXPECT(ebb__heap_check() == 0)
 
+/* For tests that count units and blocks of full-size slabs. pre: nothing was allocated */
+static inline void without_seeds(void)
+{
+    EXPECT_EQ(ebb__heap_init(), 0);
+    ebb__space.seeds = false;
+}
+
+/* For tests that count units that go back one by one. pre: nothing was allocated */
+static inline void with_pages_of_one_unit(void)
+{
+    ebb_fake.page_bytes = EBB_UNIT_BYTES;
+}
+
 static inline void *span(size_t bytes)
 {
     void *p = ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, false);

@@ -17,6 +17,7 @@ static struct {
 
 static void set_up(void)
 {
+    without_seeds();
     void *blocks[64];
     unsigned c = ebb__class_of(1024);
     h.small = block(c);

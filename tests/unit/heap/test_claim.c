@@ -176,6 +176,7 @@ static void take_one(void)
 static void what_was_clean_is_released_clean(void)
 {
     ebb_fake.page_bytes = EBB_KIB(64);
+    without_seeds();
     void *p = block(ebb__class_of(512));
     memset(p, 1, 512);
     give(ebb__class_of(512), p);
@@ -246,6 +247,7 @@ static void free_one_if_we_can(void)
 /* What is freed after the sweeper has read the clock is not 49 days old. */
 static void what_is_freed_just_now_is_not_old(void)
 {
+    with_pages_of_one_unit();
     ebb_fake.memlock_bytes = 4 * EBB_GROUP_BYTES; /* one group: the clock is read once for each */
     for (unsigned i = 0; i < 3; i++)
         crowd_take_span(UNITS(40), false);

@@ -45,15 +45,14 @@ static _Atomic unsigned long sweeps, claims, released_bytes;
 /* Puts back at once all blocks but one, which keeps the slab alive: whoever wants them gets them under advice. */
 void __wrap_ebb__slab_claim(struct bin *bin, struct slab *s, void *start, unsigned units)
 {
-    const struct ebb_class *class = &ebb__classes[s->code];
     uint64_t before[64];
     atomic_fetch_add(&claims, 1);
-    memcpy(before, s->free, class->units * EBB_DESC_BYTES - sizeof(*s));
+    memcpy(before, s->free, ebb__slab_units(s) * EBB_DESC_BYTES - sizeof(*s));
     __real_ebb__slab_claim(bin, s, start, units);
     if (!without_claim)
         return;
     bool first = true;
-    for (unsigned i = 0; i < class->blocks; i++) {
+    for (unsigned i = 0; i < ebb__slab_blocks(s); i++) {
         if (!ebb__bitmap_test(before, i) || ebb__bitmap_test(s->free, i))
             continue;
         if (!first) {

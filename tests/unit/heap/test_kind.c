@@ -23,6 +23,7 @@ static void nothing_is_ours_before_the_first_block(void)
  * those that are out. */
 static void every_byte_of_every_slab(void)
 {
+    without_seeds();
     static void *blocks[1920];
     for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
         const struct ebb_class *class = &ebb__classes[c];

@@ -87,6 +87,7 @@ FOR_EACH_PAGE_SIZE(runs_stop_at_limits)
 /* What is free beside slabs that were touched counts as free, too. */
 static void trim_keeps_free_units_of_slab_extents(void)
 {
+    with_pages_of_one_unit();
     void *blocks[8][PER_SLAB];
     for (unsigned i = 0; i < 8; i++) {
         EXPECT_EQ(ebb__heap_take(CLASS, blocks[i], PER_SLAB), PER_SLAB);
@@ -111,6 +112,7 @@ static void trim_goes_into_slabs_whatever_is_left(void)
 {
     void *blocks[PER_SLAB];
     ebb_fake.page_bytes = EBB_KIB(16);
+    without_seeds();
     char *p = span(UNITS(3)), *q = span(UNITS(1)); /* one page */
     memset(p, 1, UNITS(3));
     ebb__heap_large_free(p);
@@ -180,6 +182,7 @@ static size_t retaken_since_last(void)
 
 static void extremes_of_spans(void)
 {
+    with_pages_of_one_unit();
     char *a = span(UNITS(100));
     EXPECT_FACTS(0, 100, 100, 0);
     char *b = span(UNITS(50));
@@ -203,6 +206,7 @@ static void extremes_of_spans(void)
 /* Claims of a sweep are not use; holes are none. */
 static void extremes_of_slabs(void)
 {
+    with_pages_of_one_unit();
     void *blocks[PER_SLAB], *more[9];
     (void)facts_now();
     EXPECT_EQ(ebb__heap_take(CLASS, blocks, PER_SLAB), PER_SLAB);
@@ -296,6 +300,7 @@ static void only_reuse_is_retaking(void)
 /* A fork child that has to repair its heap has retaken nothing by that. */
 static void repair_is_not_retaking(void)
 {
+    with_pages_of_one_unit();
     void *blocks[PER_SLAB];
     (void)span(UNITS(100));
     EXPECT_EQ(ebb__heap_take(CLASS, blocks, PER_SLAB), PER_SLAB);

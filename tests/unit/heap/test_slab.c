@@ -24,6 +24,7 @@ static void shuffle(struct support_rng *rng, void **blocks, unsigned n)
  * and what a free block holds is not touched. */
 static void every_class(void)
 {
+    without_seeds();
     static void *blocks[3 * 1920], *sorted[3 * 1920];
     struct support_rng rng = {support_seed("every_class")};
     for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
@@ -76,6 +77,7 @@ static void lowest_addresses_last(void)
 
 static void lowest_free_block_of_a_slab_first(void)
 {
+    without_seeds();
     void *blocks[64];
     unsigned c = ebb__class_of(512);
     EXPECT_EQ(ebb__heap_take(c, blocks, 64), 64);
@@ -91,6 +93,7 @@ static void lowest_free_block_of_a_slab_first(void)
 
 static void fullest_slab_first(void)
 {
+    without_seeds();
     static void *blocks[4][64];
     unsigned c = ebb__class_of(512);
     for (unsigned s = 0; s < 4; s++) {
@@ -111,6 +114,7 @@ static void fullest_slab_first(void)
 
 static void one_empty_slab_is_kept(void)
 {
+    without_seeds();
     void *blocks[128];
     unsigned c = ebb__class_of(1024); /* 32 in a slab */
     EXPECT_EQ(ebb__heap_take(c, blocks, 32), 32);
@@ -187,6 +191,7 @@ static void give_pointer(void *p)
 
 static void bad_blocks_die(void)
 {
+    without_seeds();
     char *p = block(5), *q = block(5), *other = block(6), *large = span(UNITS(20));
     EXPECT(ebb__classes[5].bytes == 80);
     EXPECT_DIES(give_pointer, p + 16, "some_caller: invalid pointer ");
