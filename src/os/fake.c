@@ -127,11 +127,23 @@ static void drop(struct record *r)
     recount();
 }
 
+/* Lets a whole suite run with other pages than it was written for. */
+__attribute__((constructor(101))) static void set_page_bytes(void)
+{
+    const char *text = getenv("EBB_FAKE_PAGE_BYTES");
+    if (text == NULL)
+        return;
+    size_t bytes = (size_t)strtoull(text, NULL, 10);
+    REQUIRE(bytes >= REAL_PAGE && bytes <= EBB_KIB(64) && ebb__is_pow2(bytes));
+    ebb_fake.page_bytes = bytes;
+}
+
 void ebb_fake_reset(void)
 {
     while (record_count != 0)
         drop(&records[0]);
     ebb_fake = (struct ebb_fake)DEFAULTS;
+    set_page_bytes();
     ebb_fake_thread_reset();
 }
 

@@ -8,7 +8,7 @@
 
 struct ebb_fake {
     /* set by tests */
-    size_t page_bytes;   /* 4, 16 or 64 KiB */
+    size_t page_bytes;   /* 4, 16 or 64 KiB; 4 KiB by default, or EBB_FAKE_PAGE_BYTES of the environment */
     long fail_at;        /* the n-th call that can fail from now on fails; 0 none */
     bool fail_forever;   /* and all after it */
     size_t as_bytes;     /* limit on reserved plus mapped */
@@ -54,7 +54,7 @@ struct ebb_fake {
 
 extern struct ebb_fake ebb_fake;
 
-/* Unmaps all and sets every field to its default: 4 KiB pages, no limits. */
+/* Unmaps all and sets every field to its default. */
 void ebb_fake_reset(void);
 
 /* Physical memory held, counted in fake pages: a page of which any byte was touched counts whole. Asks the

@@ -132,6 +132,7 @@ static char *lonely(void **all)
 
 static void touched_slabs_stay(void)
 {
+    with_pages_of_one_unit();
     void *all[PER_SLAB], *again;
     char *p = lonely(all);
     EXPECT_EQ(ebb__heap_sweep(SIZE_MAX), 0);
@@ -162,6 +163,7 @@ static void touched_slabs_stay(void)
 /* A slab that was full when the sweep came by must not be forgotten when blocks of it are freed later. */
 static void a_slab_that_was_full_is_swept_later(void)
 {
+    with_pages_of_one_unit();
     void *all[PER_SLAB], *rest[PER_SLAB];
     char *p = lonely(all);
     EXPECT_EQ(ebb__heap_take(PAGED, rest, PER_SLAB - 1), PER_SLAB - 1);
@@ -195,6 +197,7 @@ static void nothing_is_stirred_where_no_slab_is(void)
 /* Free units beside slabs are not what a sweep for cold slabs is asked for: they may be needed at once. */
 static void free_units_beside_cold_slabs_stay(void)
 {
+    with_pages_of_one_unit();
     void *all[PER_SLAB], *second[PER_SLAB], *third[PER_SLAB];
     char *p = lonely(all);
     for (unsigned i = 1; i < PER_SLAB; i++) /* full again, so that the next two have slabs of their own */

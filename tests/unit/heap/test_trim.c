@@ -234,8 +234,9 @@ static void check_in_forked_child(void *addr, size_t bytes)
 
 static void fork_during_a_purge(void)
 {
-    char *p = span(EXTENTS(4)), *q = span(UNITS(100));
-    memset(p, 1, EXTENTS(4));
+    /* Among so many extents are some that share all OS pages of their descriptors with each other. */
+    char *p = span(EXTENTS(12)), *q = span(UNITS(100));
+    memset(p, 1, EXTENTS(12));
     ebb__heap_large_free(p);
     during_purge = check_in_forked_child;
     (void)ebb__heap_trim(0);

@@ -73,7 +73,7 @@ static void huge_pages(void)
     EXPECT_EQ(ebb_fake.no_huge_bytes, EBB_MIB(8));
     EXPECT_EQ(ebb__os_commit(p, EBB_MIB(4)), 0);
     p[5] = 7;
-    EXPECT_EQ(ebb_fake_resident_bytes(), 4096);
+    EXPECT_EQ(ebb_fake_resident_bytes(), ebb_fake.page_bytes);
     EXPECT_EQ(ebb__os_collapse(p, EBB_MIB(2)), 0);
     EXPECT_EQ(ebb_fake_resident_bytes(), EBB_MIB(2));
     EXPECT(p[5] == 7 && ebb_fake.collapses == 1);
