@@ -7,7 +7,7 @@
 
 #define MAGIC(size) ((uint32_t)(((UINT64_C(1) << 32) + (size)-1) / (size)))
 
-#define SEED_BLOCKS_MAX 128 /* the bitmap of one unit has no more bits */
+#define SEED_BLOCKS_MAX 128u /* the bitmap of one unit has no more bits */
 
 #define EIGHTH(n) ((uint32_t)(((UINT64_C(8) << 28) + (n)-1) / (n)))
 
@@ -62,7 +62,7 @@
      .eighth = EIGHTH(n_blocks),                                                                             \
      .blocks = (n_blocks),                                                                                   \
      .units = (n_units),                                                                                     \
-     .seed_blocks = 4096 / (size) < SEED_BLOCKS_MAX ? 4096 / (size) : SEED_BLOCKS_MAX},
+     .seed_blocks = (uint8_t)(4096u / (size) < SEED_BLOCKS_MAX ? 4096u / (size) : SEED_BLOCKS_MAX)},
 
 const struct ebb_class ebb__classes[EBB_CLASS_COUNT] = {{0, 0, 0, 0, 0, 0}, /* code 0 is no class */
                                                         USER_CLASSES(CLASS_ROW) INTERNAL_CLASSES(CLASS_ROW)};
