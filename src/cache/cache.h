@@ -141,7 +141,8 @@ size_t ebb__cache_drain_depot(bool all);
  * its cache first. */
 void ebb__cache_grow_older(void);
 
-/* Called by a thread that had a cache at some time, as the last thing in its life that we do. Set by the floor above. */
+/* Called by a thread that had a cache at some time, or would have had one if caches were not off, as the last thing in its
+ * life that we do. Set by the floor above. */
 extern void (*ebb__cache_thread_ended)(void);
 
 /* Threads that have a cache now. */

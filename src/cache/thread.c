@@ -189,12 +189,25 @@ EBB_COLD static void grow_older(struct thread_cache *tc, uint32_t now)
     tc->age = now;
 }
 
+/* With caches off the thread goes the direct way for good, also when it made its cache before the options were read. Its end is
+ * to be heard of all the same. */
+EBB_COLD static void go_without(struct ebb_thread *t)
+{
+    if (__atomic_load_n(&t->cache, __ATOMIC_RELAXED) == &gone)
+        return;
+    ebb__lock_take(&t->lock);
+    __atomic_store_n(&t->cache, &gone, __ATOMIC_RELAXED);
+    ebb__lock_release(&t->lock);
+    (void)ebb__os_thread_exit_arm(thread_exit, NULL);
+}
+
 struct thread_cache *ebb__cache_enter_mine(void)
 {
     for (;;) {
-        if (EBB_UNLIKELY(
-                ebb__caches_off)) /* also when this thread made its cache before the options were read */
+        if (EBB_UNLIKELY(ebb__caches_off)) {
+            go_without(&ebb__thread);
             return NULL;
+        }
         struct thread_cache *tc = ebb__cache_enter();
         if (EBB_LIKELY(ebb__cache_is_real(tc))) {
             uint32_t now = atomic_load_explicit(&age, memory_order_relaxed);
