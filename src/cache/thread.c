@@ -227,8 +227,6 @@ void ebb__cache_configure(void)
     if (ebb__caches_off) {
         ebb__cache_flush_thread();
         ebb__cache_flush_depot();
-        /* The floor above must hear of the main thread's end also where no thread ever gets a cache. */
-        (void)ebb__os_thread_exit_arm(thread_exit, NULL);
     }
 }
 
