@@ -68,5 +68,5 @@ void ebb__heap_facts(struct ebb_heap_facts *ret_facts)
 
 size_t ebb__heap_backed_bytes(void)
 {
-    return __atomic_load_n(&ebb__space.backed_units, __ATOMIC_RELAXED) * EBB_UNIT_BYTES;
+    return (size_t)EBB_COUNTED(backed_bytes); /* as the space's last holder left it */
 }

@@ -186,8 +186,7 @@ static bool purge_batch(struct round *r, size_t *ret_returned)
 
 static size_t dirty_bytes_now(void)
 {
-    /* One word that others write under their lock: the figure of an instant is all that is wanted. */
-    return __atomic_load_n(&ebb__space.dirty_units, __ATOMIC_RELAXED) * EBB_UNIT_BYTES;
+    return (size_t)EBB_COUNTED(dirty_bytes); /* as the space's last holder left it */
 }
 
 /* The extents of a group that the sweep should look at. */
