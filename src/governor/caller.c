@@ -3,9 +3,10 @@
  * Whose code called malloc: not every caller may be made to start a thread.
  *
  * The dynamic linker and the C library call malloc with locks of theirs held, some of which pthread_create() takes. Their
- * code is recognised by address: the loaded objects that contain the linker's entry, a function of the C library, and a
- * function of ours. In a statically linked program all are one object with the program, and nothing is told apart: there
- * the C library has no linker's locks to hold.
+ * code is recognised by address: the loaded objects that contain the linker, a function of ours, and two functions of the C
+ * library, for pthread_create() may be another library's wrapper, and lived in a library of its own before glibc 2.34. In a
+ * statically linked program all are one object with the program, and nothing is told apart: there the C library has no
+ * linker's locks to hold.
  */
 #include <link.h>
 #include <pthread.h>
@@ -13,7 +14,7 @@
 
 #include "governor/governor_priv.h"
 
-#define RANGES_MAX 3u
+#define RANGES_MAX 4u
 
 static struct {
     uintptr_t from, to;
@@ -64,7 +65,8 @@ static uintptr_t linker_base(void)
 
 void ebb__caller_init(void)
 {
-    uintptr_t wanted[RANGES_MAX] = {linker_base(), (uintptr_t)&pthread_create, (uintptr_t)&ebb__caller_init};
+    uintptr_t wanted[RANGES_MAX] = {linker_base(), (uintptr_t)&getauxval, (uintptr_t)&pthread_create,
+                                    (uintptr_t)&ebb__caller_init};
     range_count = 0;
     (void)dl_iterate_phdr(look_at, wanted);
 }
