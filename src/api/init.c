@@ -38,6 +38,13 @@ static void after_fork(void)
     atomic_store(&process, ebb__os_pid());
 }
 
+/* In the child of a fork that ran the handlers: what its thread took before is still its own. */
+static void in_child(void)
+{
+    ebb__governor_fork_parent();
+    after_fork();
+}
+
 static bool stuck(void)
 {
     if (!atomic_load(&started) || atomic_load(&process) == ebb__os_pid())
@@ -60,6 +67,6 @@ __attribute__((constructor(101))) static void start(void)
     (void)ebb__conf_parse(ebb__os_env("EBB_MALLOC"), complain);
     ebb__cache_configure();
     ebb__lock_stuck = stuck;
-    (void)ebb__os_on_fork(ebb__governor_fork_prepare, ebb__governor_fork_parent, after_fork);
+    (void)ebb__os_on_fork(ebb__governor_fork_prepare, ebb__governor_fork_parent, in_child);
     ebb__governor_start();
 }

@@ -18,7 +18,7 @@
 /* From the constructor, after the options are known. */
 void ebb__governor_start(void);
 
-/* Around fork: before, and in the child. */
+/* Around fork: before; after, in the parent, and in the child first of all; in a child also when fork's handlers were not run. */
 void ebb__governor_fork_prepare(void);
 void ebb__governor_fork_parent(void);
 void ebb__governor_fork_child(void);
