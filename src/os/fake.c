@@ -26,6 +26,7 @@ struct record {
     size_t bytes;
     size_t committed_bytes; /* of a reservation; == bytes for a mapping of its own */
     bool reservation;
+    char *newest;    /* the part of a reservation that was added last begins here */
     unsigned serial; /* rises with every mapping made */
 };
 
@@ -115,7 +116,24 @@ static int add(char *base, size_t bytes, bool reservation)
                                               .bytes = bytes,
                                               .committed_bytes = reservation ? 0 : bytes,
                                               .reservation = reservation,
+                                              .newest = base,
                                               .serial = ++serials};
+    recount();
+    return 0;
+}
+
+/* Makes the reservation that ends at addr longer, if it is the last that was made; else a new one. */
+static int add_reservation(char *addr, size_t bytes)
+{
+    struct record *below = find(addr - 1);
+    bool is_last = below != NULL && below->reservation;
+    for (unsigned i = 0; i < record_count && is_last; i++)
+        is_last = !records[i].reservation || records[i].serial <= below->serial;
+    if (!is_last)
+        return add(addr, bytes, true);
+    (void)madvise(addr, bytes, MADV_NOHUGEPAGE);
+    below->bytes += bytes;
+    below->newest = addr;
     recount();
     return 0;
 }
@@ -194,15 +212,18 @@ static int map_aligned(size_t bytes, size_t align, int prot, bool reservation, v
         ebb_fake.failures++;
         return -ENOMEM;
     }
-    char *raw = mmap(NULL, bytes + align, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t slack = align + (reservation ? ebb_fake.behind_bytes : 0);
+    char *raw = mmap(NULL, bytes + slack, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED)
         return -ENOMEM;
-    char *base = raw + (ebb__align_up((uintptr_t)raw, align) - (uintptr_t)raw);
+    /* The highest place, so that less than `align` is free behind it: what continues it does not depend on chance. */
+    char *base = raw + (ebb__align_down((uintptr_t)raw + align, align) - (uintptr_t)raw);
     if (base != raw)
         munmap(raw, (size_t)(base - raw));
-    munmap(base + bytes, (size_t)(raw + align - base));
+    if (base != raw + slack)
+        munmap(base + bytes, (size_t)(raw + slack - base));
     *ret = base;
-    return add(base, bytes, reservation);
+    return reservation ? add_reservation(base, bytes) : add(base, bytes, false);
 }
 
 int ebb__os_reserve(size_t bytes, size_t align, void **ret_base)
@@ -225,7 +246,7 @@ int ebb__os_reserve_at(void *addr, size_t bytes)
         } else {
             void *got = mmap(addr, bytes, PROT_NONE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-            rc = got == addr ? add(addr, bytes, true) : -EEXIST;
+            rc = got == addr ? add_reservation(addr, bytes) : -EEXIST;
         }
     }
     pthread_mutex_unlock(&ebb_fake_mutex);
@@ -310,7 +331,8 @@ int ebb__os_no_huge(void *addr, size_t bytes)
     int rc = -EINVAL;
     pthread_mutex_lock(&ebb_fake_mutex);
     struct record *r = find(addr);
-    REQUIRE(r != NULL && r->reservation && r->base == addr && r->bytes == bytes && r->committed_bytes == 0);
+    REQUIRE(r != NULL && r->reservation && r->newest == addr); /* as a whole, and before it is touched */
+    REQUIRE((char *)addr + bytes == r->base + r->bytes && r->base + r->committed_bytes <= (char *)addr);
     if (!ebb_fake_must_fail()) {
         ebb_fake.no_huge_bytes += bytes;
         rc = 0;

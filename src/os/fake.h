@@ -15,6 +15,7 @@ struct ebb_fake {
     size_t commit_bytes; /* limit on committed plus mapped */
     size_t ram_bytes;
     size_t memlock_bytes;
+    size_t behind_bytes; /* left free behind each reservation, so that it can be continued; 0 by default */
     size_t max_map_count;
     bool locked; /* purge fails with -EINVAL, as in locked memory on old kernels */
     enum ebb_os_thp thp;

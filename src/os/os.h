@@ -36,7 +36,8 @@ size_t ebb__os_max_map_count(void);
  * -ENOMEM (no room, RLIMIT_AS), -EAGAIN (mlockall(MCL_FUTURE) and RLIMIT_MEMLOCK) */
 int ebb__os_reserve(size_t bytes, size_t align, void **ret_base);
 
-/* The same at a fixed address. -EEXIST when something is in the way. */
+/* The same at a fixed address. -EEXIST when something is in the way. Where another reservation ends there, the two are one
+ * from then on. */
 int ebb__os_reserve_at(void *addr, size_t bytes);
 
 /* Gives back address space. pre: reserved by the two above, and nothing in it committed */
