@@ -247,7 +247,7 @@ void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean)
         ebb__lock_take(&ebb__space_lock);
         void *p = is_long ? take_long(units, align_extents, ret_clean, &need)
                           : take_short(units, align_extents, committed_only, ret_clean, &need);
-        uint32_t seen = ebb__space.reservation_count;
+        uint32_t seen = ebb__space.group_count;
         ebb__space_unlock();
         if (p != NULL || committed_only)
             return p;

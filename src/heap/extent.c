@@ -229,7 +229,7 @@ static uintptr_t find_free_extent(bool dirty, unsigned *ret_number)
 
 /* What a search that must ask the kernel first leaves behind. */
 struct need {
-    const struct reservation *commit; /* NULL: another reservation */
+    const struct reservation *commit; /* NULL: more address space */
     uintptr_t end;
     uint32_t seen;
 };
@@ -259,7 +259,7 @@ static uintptr_t open_extent(enum ebb_kind kind, bool dirty, unsigned *ret_numbe
         }
         if (base == 0) {
             ret_need->commit = NULL;
-            ret_need->seen = s->reservation_count;
+            ret_need->seen = s->group_count;
             return 0;
         }
     }

@@ -50,7 +50,8 @@
 #define EBB_DIRTY_FLOOR_UNITS 256u        /* 1 MiB: less than that is not worth waking anybody */
 #define EBB_LANE_MAX_BLOCKS   256u
 #define EBB_GROUPS_MAX        16384u /* 2 TiB */
-#define EBB_RESERVATIONS_MAX  64u
+#define EBB_RESERVATIONS_MAX                                                                                 \
+    3u /* two mappings each, the background thread's stack and its guard two more: 8 are promised */
 
 /* ---- extents ---- */
 
@@ -202,9 +203,10 @@ enum ebb_group_state {
     EBB_GROUP_RETIRING    /* empty; its metadata is under advice */
 };
 
+/* Written under the grow lock and the space lock: readers hold either. */
 struct reservation {
     uintptr_t base;
-    size_t bytes;
+    size_t bytes; /* only grows: address space directly behind the last one becomes a part of it */
     _Atomic size_t committed_bytes; /* prefix; only grows. Written under the grow lock */
     uint32_t first_group;
     uint32_t group_count;
@@ -287,8 +289,8 @@ EBB_INLINE bool ebb__space_is_committed(const struct reservation *r, uintptr_t e
     return end - r->base <= atomic_load_explicit(&r->committed_bytes, memory_order_acquire);
 }
 
-/* Adds address space for at least `bytes` in one piece, unless there are more reservations than the caller
- * has `seen`. pre: no lock of rank >= EBB_RANK_GROW held. 0 or -ENOMEM */
+/* Adds address space for at least `bytes` in one piece, unless there are more groups than the caller has
+ * `seen`. pre: no lock of rank >= EBB_RANK_GROW held. 0 or -ENOMEM */
 int ebb__space_reserve(size_t bytes, uint32_t seen);
 
 /* Writes the header of a virgin group. pre: space lock held, first extent committed */

@@ -21,17 +21,12 @@ void ebb__heap_stats(struct ebb_heap_stats *ret_stats)
     ebb__lock_take(&ebb__space_lock);
     stats.span_blocks = s->span_blocks;
     stats.span_bytes = s->span_units * EBB_UNIT_BYTES;
-    /* Parts of the same protection that touch are one mapping for the kernel. */
-    uintptr_t readable_end = 0, rest_end = 0;
     for (uint32_t i = 0; i < s->reservation_count; i++) {
         const struct reservation *r = &s->reservations[i];
         size_t committed = atomic_load(&r->committed_bytes), rest = r->bytes - committed;
         stats.committed_bytes += committed;
         stats.reserved_bytes += r->bytes;
-        stats.mappings += (size_t)(committed != 0 && r->base != readable_end);
-        stats.mappings += (size_t)(rest != 0 && !(committed == 0 && r->base == rest_end));
-        readable_end = committed != 0 ? r->base + committed : readable_end;
-        rest_end = rest != 0 ? r->base + r->bytes : rest_end;
+        stats.mappings += (size_t)(committed != 0) + (size_t)(rest != 0);
     }
     stats.backed_bytes = s->backed_units * EBB_UNIT_BYTES;
     stats.dirty_bytes = s->dirty_units * EBB_UNIT_BYTES;

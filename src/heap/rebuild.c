@@ -165,8 +165,9 @@ static void rebuild(void)
     struct space *s = &ebb__space;
     size_t retaken_units = s->retaken_units;
     forget_lists();
-    if (s->reservation_count != 0) { /* a row is counted before its groups are */
-        const struct reservation *last = &s->reservations[s->reservation_count - 1];
+    if (s->reservation_count != 0) { /* a row, and how long it is, is written before its groups are counted */
+        struct reservation *last = &s->reservations[s->reservation_count - 1];
+        last->group_count = (uint32_t)ebb__div_up(last->bytes, EBB_GROUP_BYTES);
         s->group_count = last->first_group + last->group_count;
     }
     for (uint32_t g = 0; g < s->group_count; g++)

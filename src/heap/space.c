@@ -4,18 +4,22 @@
  *
  * What. A reservation is one PROT_NONE mapping of which a prefix is readable and writable. The prefix only
  * grows; nothing inside is ever unmapped or protected again, so a reservation is two mappings for ever,
- * whatever the program does. A second reservation is made only when the first is full, in place behind it
- * where the kernel allows.
+ * whatever the program does. More address space is taken only when there is no room for a block: where the
+ * kernel allows, directly behind the last reservation, which then becomes longer and stays two mappings; else
+ * it is another reservation. There are EBB_RESERVATIONS_MAX of them, no more: six mappings. What no longer
+ * fits is refused with ENOMEM.
  *
  * Sizes. The first asks for four times the machine's memory (address space is free), but takes at most a
  * quarter of RLIMIT_AS, so that thread stacks still fit, and a quarter of a finite RLIMIT_MEMLOCK above 64
- * MiB, because mlockall() counts address space. When the kernel refuses, it halves down to what is needed.
+ * MiB, because mlockall() counts address space. The last must do for all that is to come: it asks for half of
+ * RLIMIT_AS, and heeds RLIMIT_MEMLOCK no more, for a program that never locks memory must not run out of it.
+ * When the kernel refuses, it halves down to what is needed.
  *
  * Frontier. It moves by an eighth of what is committed, between 4 MiB and 1 GiB; when refused
  * (overcommit_memory=2, RLIMIT_DATA) by just what is needed; when that is refused the allocation fails,
  * nothing else.
  *
- * Huge pages. Where the kernel makes them unasked (transparent_hugepage=always), every reservation is marked against them once,
+ * Huge pages. Where the kernel makes them unasked (transparent_hugepage=always), what is reserved is marked against them once,
  * as a whole and before it is touched: else the first touch of an extent would cost 2 MiB, and khugepaged would fill again
  * what was purged. A mark on a part would split the mapping.
  *
@@ -24,7 +28,8 @@
  * get their addresses. `ready` and `committed_bytes` are atomics, read without a lock.
  *
  * Failure. Every function leaves all as it was. Fork. Both locks are reset in the child; a step that the
- * parent's thread had not recorded is simply made again.
+ * parent's thread had not recorded is simply made again. How many reservations there are is in the table, and
+ * nowhere else, so a child inherits it.
  */
 #include "heap/heap_priv.h"
 
@@ -45,39 +50,67 @@ struct ebb_lock ebb__return_lock = EBB_LOCK_INIT(EBB_RANK_RETURN);
 struct ebb_lock ebb__space_lock = EBB_LOCK_INIT(EBB_RANK_SPACE);
 struct ebb_lock ebb__grow_lock = EBB_LOCK_INIT(EBB_RANK_GROW);
 
+/* Whole groups, where it is that much: what ends inside a group cannot be continued. */
+static size_t whole_groups(size_t bytes)
+{
+    return bytes >= EBB_GROUP_BYTES ? ebb__align_down(bytes, EBB_GROUP_BYTES)
+                                    : ebb__align_up(bytes, EBB_EXTENT_BYTES);
+}
+
+/* pre: grow lock held */
 static size_t wanted_bytes(size_t need_bytes)
 {
+    bool is_last = ebb__space.reservation_count + 1 >= EBB_RESERVATIONS_MAX;
     struct ebb_os_limits limits;
     ebb__os_limits(&limits);
     size_t want = RESERVE_MIN_BYTES;
     while (want < 4 * limits.ram_bytes && want < RESERVE_MAX_BYTES)
         want *= 2;
     if (limits.as_bytes != SIZE_MAX)
-        want = ebb__min(want, limits.as_bytes / 4);
-    if (limits.memlock_bytes != SIZE_MAX && limits.memlock_bytes >= MEMLOCK_HEED_BYTES)
+        want = ebb__min(want, limits.as_bytes / (is_last ? 2 : 4));
+    if (!is_last && limits.memlock_bytes != SIZE_MAX && limits.memlock_bytes >= MEMLOCK_HEED_BYTES)
         want = ebb__min(want, limits.memlock_bytes / 4);
-    if (want >= EBB_GROUP_BYTES)
-        want = ebb__align_down(want, EBB_GROUP_BYTES);
-    return ebb__align_up(ebb__max(want, need_bytes), EBB_EXTENT_BYTES);
+    if (need_bytes > EBB_GROUP_BYTES)
+        need_bytes = ebb__align_up(need_bytes, EBB_GROUP_BYTES);
+    return ebb__max(whole_groups(want), need_bytes);
 }
 
-/* Gives addresses to the groups of a new reservation. pre: grow lock held, there is room in both tables */
+/* Where address space would continue the last reservation, or 0. pre: grow lock held */
+static uintptr_t end_of_last(void)
+{
+    const struct space *s = &ebb__space;
+    if (s->reservation_count == 0)
+        return 0;
+    const struct reservation *last = &s->reservations[s->reservation_count - 1];
+    return last->bytes % EBB_GROUP_BYTES == 0 ? last->base + last->bytes : 0;
+}
+
+/* Gives addresses to the groups of what was reserved. pre: grow lock held, there is room in both tables
+ * A child forked in between sees a beginning of these writes: groups first have addresses, then one write makes them
+ * count, and the child derives the rest from it. */
 static void append(uintptr_t base, size_t bytes)
 {
     struct space *s = &ebb__space;
     uint32_t groups = (uint32_t)ebb__div_up(bytes, EBB_GROUP_BYTES);
+    bool longer = base == end_of_last();
     ebb__lock_take(&ebb__space_lock);
     uint32_t first = s->group_count;
     for (uint32_t i = 0; i < groups; i++)
         s->groups[first + i] = base + i * EBB_GROUP_BYTES;
-    struct reservation *r = &s->reservations[s->reservation_count];
     if (first == 0) /* with pages of one unit every slab touches pages of its own, however long it is */
         s->seeds = ebb__os_page_bytes() > EBB_UNIT_BYTES;
-    r->base = base;
-    r->bytes = bytes;
-    r->first_group = first;
-    r->group_count = groups;
-    s->reservation_count++;
+    struct reservation *r = &s->reservations[s->reservation_count - longer];
+    if (longer) {
+        atomic_thread_fence(memory_order_release);
+        r->bytes += bytes;
+    } else {
+        r->base = base;
+        r->bytes = bytes;
+        r->first_group = first;
+        atomic_thread_fence(memory_order_release);
+        s->reservation_count++;
+    }
+    r->group_count += groups;
     s->group_count += groups;
     EBB_COUNT(reserved_bytes, bytes);
     ebb__space_unlock();
@@ -94,26 +127,23 @@ static void refuse_huge_pages(uintptr_t base, size_t bytes)
         (void)ebb__os_no_huge((void *)base, bytes);
 }
 
-/* A reservation of `want` bytes or, failing that, of halves of it that still cover `need`. */
+/* Address space of `want` bytes or, failing that, of halves of it that still cover `need`. */
 static int reserve(size_t want, size_t need, uintptr_t *ret_base, size_t *ret_bytes)
 {
     const struct space *s = &ebb__space;
-    uintptr_t behind = 0;
-    size_t last = s->reservation_count;
-    if (last != 0 && s->reservations[last - 1].bytes % EBB_GROUP_BYTES == 0)
-        behind = s->reservations[last - 1].base + s->reservations[last - 1].bytes;
+    uintptr_t behind = end_of_last();
+    bool may_be_elsewhere = s->reservation_count < EBB_RESERVATIONS_MAX;
     size_t room = (size_t)(EBB_GROUPS_MAX - s->group_count) << EBB_GROUP_SHIFT;
-    if (need > room || s->reservation_count == EBB_RESERVATIONS_MAX)
+    if (need > room || (behind == 0 && !may_be_elsewhere))
         return -ENOMEM;
-    for (size_t bytes = ebb__min(want, room);;
-         bytes = ebb__max(ebb__align_down(bytes / 2, EBB_EXTENT_BYTES), need)) {
+    for (size_t bytes = ebb__min(want, room);; bytes = ebb__max(whole_groups(bytes / 2), need)) {
         void *base;
         if (behind != 0 && ebb__os_reserve_at((void *)behind, bytes) == 0) {
             *ret_base = behind;
             *ret_bytes = bytes;
             return 0;
         }
-        if (ebb__os_reserve(bytes, EBB_GROUP_BYTES, &base) == 0) {
+        if (may_be_elsewhere && ebb__os_reserve(bytes, EBB_GROUP_BYTES, &base) == 0) {
             *ret_base = (uintptr_t)base;
             *ret_bytes = bytes;
             return 0;
@@ -128,7 +158,7 @@ int ebb__space_reserve(size_t bytes, uint32_t seen)
     struct space *s = &ebb__space;
     int rc = 0;
     ebb__lock_take(&ebb__grow_lock);
-    if (s->reservation_count == seen) { /* else another thread has just made one: the caller looks again */
+    if (s->group_count == seen) { /* else another thread has just made one: the caller looks again */
         uintptr_t base;
         size_t got;
         size_t need = ebb__align_up(bytes + EBB_EXTENT_BYTES, EBB_EXTENT_BYTES); /* and the metadata */

@@ -334,6 +334,27 @@ static void reservation_between_two_writes(void)
     EXPECT_HEAP_OK();
 }
 
+/* The same when it became longer: its length is written, what follows from it is not. */
+static void longer_between_two_writes(void)
+{
+    ebb_fake.memlock_bytes = EBB_MIB(512);
+    ebb_fake.behind_bytes = EBB_GIB(1);
+    for (unsigned i = 0; i < 63; i++)
+        support_fill(span(EXTENTS(1)), EXTENTS(1), i);
+    EXPECT_EQ(ebb__space_reserve(EXTENTS(1), ebb__space.group_count), 0);
+    EXPECT(ebb__space.reservation_count == 1 && ebb__space.group_count == 2);
+    ebb__space.group_count = ebb__space.reservations[0].group_count = 1;
+    atomic_store(&ebb__grow_lock.state, 1);
+    atomic_store(&ebb__space_lock.state, 1);
+    ebb__heap_after_fork();
+    EXPECT_HEAP_OK();
+    EXPECT(ebb__space.group_count == 2 && ebb__space.reservations[0].group_count == 2);
+    for (unsigned i = 0; i < 200; i++)
+        support_fill(span(EXTENTS(1)), EXTENTS(1), i);
+    EXPECT_EQ(ebb__space.reservation_count, 1);
+    EXPECT_HEAP_OK();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -345,6 +366,7 @@ int main(void)
         CASE(living_long_chain),
         CASE(group_between_two_writes),
         CASE(reservation_between_two_writes),
+        CASE(longer_between_two_writes),
     };
     small_reservations();
     return RUN_CASES(cases);

@@ -5,6 +5,8 @@
 #include "heap_test.h"
 
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static size_t first_reservation(void)
 {
@@ -152,18 +154,19 @@ static void committed_memory_of_a_later_reservation_serves(void)
     EXPECT_HEAP_OK();
 }
 
-static void many_small_reservations(void)
+/* A limit on locked memory makes the first reservations small. A program that locks nothing has memory beyond it. */
+static void small_limits_do_not_end_the_heap(void)
 {
-    ebb_fake.memlock_bytes = EBB_MIB(256); /* reservations of 64 MiB */
+    ebb_fake.memlock_bytes = EBB_MIB(256);
     static char *blocks[4000];
-    unsigned n = 0;
-    while (n < EBB_ARRAY_COUNT(blocks) &&
-           (blocks[n] = ebb__heap_span_alloc(EXTENTS(1), EBB_UNIT_BYTES, false)) != NULL)
-        blocks[n++][0] = 1;
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(blocks); i++)
+        (blocks[i] = span(EXTENTS(1)))[0] = 1;
     EXPECT_EQ(ebb__space.reservation_count, EBB_RESERVATIONS_MAX);
-    EXPECT_EQ(n, EBB_RESERVATIONS_MAX * 31);
+    EXPECT_EQ(ebb__space.reservations[0].bytes, EBB_MIB(64));
+    EXPECT_EQ(ebb__space.reservations[1].bytes, EBB_MIB(64));
+    EXPECT_EQ(ebb__space.reservations[2].bytes, EBB_GIB(64));
     EXPECT_HEAP_OK();
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(blocks); i++)
         ebb__heap_large_free(blocks[i]);
     EXPECT_HEAP_OK();
     EXPECT_EQ(stats_now().span_bytes, 0);
@@ -184,23 +187,18 @@ static void odd_reservation(void)
     EXPECT_HEAP_OK();
 }
 
-/* The second reservation directly behind the first costs no mapping. */
-static void extended_in_place(void)
+/* More address space directly behind the reservation makes it longer and costs no mapping. */
+static void longer_in_place(void)
 {
     ebb_fake.memlock_bytes = EBB_MIB(512);
-    (void)span(1);
-    /* Make room behind the first: this test's own mapping is put where the kernel would extend. */
-    uintptr_t behind = ebb__space.reservations[0].base + EBB_MIB(128);
-    void *probe = mmap((void *)behind, EBB_MIB(128), PROT_NONE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    bool is_free = probe == (void *)behind;
-    if (probe != MAP_FAILED)
-        (void)munmap(probe, EBB_MIB(128));
+    ebb_fake.behind_bytes = EBB_GIB(1);
     for (unsigned i = 0; i < 80; i++)
         (void)span(EXTENTS(1));
-    EXPECT_EQ(ebb__space.reservation_count, 2);
-    EXPECT_EQ(ebb__space.reservations[1].base == behind, is_free);
-    EXPECT_EQ(ebb_fake.mappings, is_free ? 2 : 3); /* the first is full: no reserved part is left of it */
+    EXPECT_EQ(ebb__space.reservation_count, 1);
+    EXPECT_EQ(ebb__space.reservations[0].bytes, EBB_MIB(256));
+    EXPECT_EQ(ebb__space.reservations[0].group_count, 2);
+    EXPECT_EQ(ebb_fake.reserved_bytes, EBB_MIB(256));
+    EXPECT_EQ(ebb_fake.mappings, 2);
     EXPECT_HEAP_OK();
 }
 
@@ -224,7 +222,7 @@ static void elsewhere_when_something_is_behind(void)
         ebb__heap_large_free(blocks[i]);
     }
     EXPECT_HEAP_OK();
-    /* A block larger than what is left of both asks for a third, of its own size. */
+    /* A block larger than what is left of both asks for a third. */
     char *wide = span(EBB_MIB(500));
     support_fill(wide, EBB_MIB(500), 1);
     EXPECT_EQ(ebb__space.reservation_count, 3);
@@ -277,19 +275,209 @@ static void mappings_of_one_reservation(void)
     mappings_as_the_kernel_counts(EBB_GIB(8), false);
 }
 
-static void mappings_of_adjacent_reservations(void)
+static void mappings_of_a_reservation_that_becomes_longer(void)
 {
+    ebb_fake.behind_bytes = EBB_GIB(2);
     mappings_as_the_kernel_counts(EBB_MIB(512), false);
+    EXPECT_EQ(ebb__space.reservation_count, 1);
+    EXPECT_EQ(ebb_fake.mappings, 2);
 }
 
 static void mappings_of_scattered_reservations(void)
 {
     mappings_as_the_kernel_counts(EBB_MIB(512), true);
+    EXPECT_EQ(ebb__space.reservation_count, EBB_RESERVATIONS_MAX);
 }
 
 static void mappings_of_small_reservations(void)
 {
     mappings_as_the_kernel_counts(EBB_MIB(256), false);
+}
+
+/* ---- eight mappings, two of them the background thread's stack ---- */
+
+#define MAPPINGS_MAX 6u
+
+static void expect_few_mappings(void)
+{
+    unsigned kernel = kernel_mappings();
+    EXPECT_MSG(kernel <= MAPPINGS_MAX, "%u mappings", kernel);
+    EXPECT_EQ(ebb_fake.mappings, kernel);
+    EXPECT_EQ(stats_now().mappings, kernel);
+}
+
+static char *filling[600];
+
+/* Extents until there are no more. */
+static unsigned fill_up(void)
+{
+    unsigned n = 0;
+    while ((filling[n] = ebb__heap_span_alloc(EXTENTS(1), EBB_UNIT_BYTES, false)) != NULL) {
+        support_fill(filling[n], 4096, n);
+        expect_few_mappings();
+        EXPECT(++n < EBB_ARRAY_COUNT(filling));
+    }
+    return n;
+}
+
+/* All address space that one GiB of it allows: a quarter, a quarter, a half. Behind the last, `behind_bytes` are free. */
+static unsigned three_full_reservations(size_t behind_bytes)
+{
+    ebb_fake.as_bytes = EBB_GIB(1);
+    (void)span(EXTENTS(63));
+    (void)span(EXTENTS(63));
+    (void)span(EXTENTS(63));
+    EXPECT_EQ(ebb__space.reservation_count, 2);
+    ebb_fake.behind_bytes = behind_bytes;
+    unsigned n = fill_up();
+    EXPECT_EQ(ebb__space.reservation_count, 3);
+    EXPECT_EQ(ebb__space.reservations[0].bytes, EBB_MIB(256));
+    EXPECT_EQ(ebb__space.reservations[1].bytes, EBB_MIB(256));
+    EXPECT_EQ(ebb__space.reservations[2].bytes, EBB_MIB(512));
+    EXPECT_EQ(n, (8 - 3) * 63);
+    return n;
+}
+
+static void expect_refused(void)
+{
+    static const size_t sizes[] = {1, UNITS(100), EXTENTS(1), EXTENTS(63), EBB_GIB(2)};
+    size_t reserved = ebb_fake.reserved_bytes;
+    void *small;
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(sizes); i++)
+        EXPECT(ebb__heap_span_alloc(sizes[i], EBB_UNIT_BYTES, false) == NULL);
+    EXPECT_EQ(ebb__heap_take(ebb__class_of(100), &small, 1), 0);
+    EXPECT_EQ(ebb__space_reserve(EBB_EXTENT_BYTES, ebb__space.group_count), -ENOMEM);
+    EXPECT_EQ(ebb__space.reservation_count, 3);
+    EXPECT_EQ(ebb_fake.reserved_bytes, reserved);
+    expect_few_mappings();
+    EXPECT_HEAP_OK();
+}
+
+static char *end_of_the_last(void)
+{
+    const struct reservation *last = &ebb__space.reservations[2];
+    return (char *)last->base + last->bytes;
+}
+
+/* If nothing is there yet. */
+static void fence(char *at)
+{
+    (void)mmap(at, 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+/* The kernel would give it, somewhere else. */
+static void a_fourth_reservation_is_refused(void)
+{
+    unsigned n = three_full_reservations(0);
+    size_t others = stats_now().span_bytes - n * EXTENTS(1);
+    fence(end_of_the_last());
+    ebb_fake.as_bytes = SIZE_MAX;
+    expect_refused();
+    for (unsigned round = 0; round < 2; round++) { /* nothing is lost */
+        for (unsigned i = 0; i < n; i++) {
+            EXPECT(support_kept(filling[i], 4096, 4096, i));
+            ebb__heap_large_free(filling[i]);
+        }
+        EXPECT_EQ(stats_now().span_bytes, others);
+        EXPECT_HEAP_OK();
+        EXPECT_EQ(fill_up(), n);
+    }
+    expect_refused();
+    ebb__heap_large_free(filling[n / 2]);
+    (void)block(ebb__class_of(100));
+    EXPECT_HEAP_OK();
+}
+
+static void a_child_inherits_how_many_there_are(void)
+{
+    (void)three_full_reservations(0);
+    fence(end_of_the_last());
+    ebb_fake.as_bytes = SIZE_MAX;
+    int status;
+    pid_t pid = fork();
+    EXPECT(pid >= 0);
+    if (pid == 0) {
+        atomic_store(&ebb__grow_lock.state, 1); /* whoever held it is not here */
+        ebb__heap_after_fork();
+        EXPECT_HEAP_OK();
+        EXPECT_EQ(ebb__space_reserve(EBB_EXTENT_BYTES, ebb__space.group_count), -ENOMEM);
+        EXPECT_EQ(ebb__space.reservation_count, 3);
+        _exit(0);
+    }
+    EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void what_the_kernel_refuses_does_not_count(void)
+{
+    ebb_fake.memlock_bytes = EBB_MIB(512);
+    (void)span(EXTENTS(62));
+    for (unsigned i = 0; i < 10; i++) {
+        ebb_fake.fail_at = 1;
+        ebb_fake.fail_forever = true;
+        EXPECT(ebb__heap_span_alloc(EXTENTS(62), EBB_UNIT_BYTES, false) == NULL);
+        EXPECT_EQ(ebb__space.reservation_count, 1);
+        ebb_fake.fail_at = 0;
+        ebb_fake.fail_forever = false;
+    }
+    (void)span(EXTENTS(62));
+    (void)span(EXTENTS(62));
+    EXPECT_EQ(ebb__space.reservation_count, 3);
+    expect_few_mappings();
+    EXPECT_HEAP_OK();
+}
+
+/* Behind the last of three there is still more to be had, as long as nothing is in its way. */
+static void the_last_one_becomes_longer(void)
+{
+    (void)three_full_reservations(EBB_GIB(1) + EBB_MIB(64));
+    ebb_fake.as_bytes = EBB_GIB(2);
+    char *behind = end_of_the_last();
+    fence(behind);
+    expect_refused();
+    EXPECT_EQ(munmap(behind, 65536), 0);
+    EXPECT(span(EXTENTS(1)) == behind + EXTENTS(1));
+    EXPECT_EQ(ebb__space.reservation_count, 3);
+    EXPECT_EQ(ebb__space.reservations[2].bytes, EBB_MIB(512) + EBB_GIB(1));
+    expect_few_mappings();
+    EXPECT_HEAP_OK();
+}
+
+/* Blocks that do not fit the rest leave it behind: it must not stay a mapping of its own. They lie across the seams. */
+static void wide_blocks_over_the_seams(void)
+{
+    static const size_t sizes[] = {EXTENTS(35), EXTENTS(70), EXTENTS(150), EXTENTS(300)};
+    char *blocks[40];
+    ebb_fake.memlock_bytes = EBB_MIB(512);
+    ebb_fake.behind_bytes = EBB_GIB(16);
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(blocks); i++) {
+        blocks[i] = span(sizes[i % EBB_ARRAY_COUNT(sizes)]);
+        support_fill(blocks[i], 4096, i);
+        EXPECT(ebb_fake.mappings <= 2);
+        expect_few_mappings();
+    }
+    EXPECT_EQ(ebb__space.reservation_count, 1);
+    EXPECT_HEAP_OK();
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(blocks); i++) {
+        EXPECT(support_kept(blocks[i], 4096, 4096, i));
+        ebb__heap_large_free(blocks[i]);
+        EXPECT_HEAP_OK();
+    }
+    EXPECT_EQ(stats_now().span_bytes, 0);
+    expect_few_mappings();
+}
+
+/* Where huge pages come unasked, what is added is marked as a whole. */
+static void longer_without_huge_pages(void)
+{
+    ebb_fake.thp = EBB_THP_ALWAYS;
+    ebb_fake.memlock_bytes = EBB_MIB(512);
+    ebb_fake.behind_bytes = EBB_GIB(1);
+    for (unsigned i = 0; i < 200; i++)
+        (void)span(EXTENTS(1));
+    EXPECT_EQ(ebb__space.reservation_count, 1);
+    EXPECT_EQ(ebb_fake.reserved_bytes, EBB_MIB(512));
+    EXPECT_EQ(ebb_fake.no_huge_bytes, ebb_fake.reserved_bytes);
+    expect_few_mappings();
 }
 
 /* A long chain under an address space limit: the reservation is as large as it must be. */
@@ -321,14 +509,20 @@ int main(void)
         CASE(steps_of_the_frontier),
         CASE(commit_limit),
         CASE(committed_memory_of_a_later_reservation_serves),
-        CASE(many_small_reservations),
+        CASE(small_limits_do_not_end_the_heap),
         CASE(odd_reservation),
-        CASE(extended_in_place),
+        CASE(longer_in_place),
         CASE(elsewhere_when_something_is_behind),
         CASE(mappings_of_one_reservation),
-        CASE(mappings_of_adjacent_reservations),
+        CASE(mappings_of_a_reservation_that_becomes_longer),
         CASE(mappings_of_scattered_reservations),
         CASE(mappings_of_small_reservations),
+        CASE(a_fourth_reservation_is_refused),
+        CASE(a_child_inherits_how_many_there_are),
+        CASE(what_the_kernel_refuses_does_not_count),
+        CASE(the_last_one_becomes_longer),
+        CASE(wide_blocks_over_the_seams),
+        CASE(longer_without_huge_pages),
         CASE(wide_block_under_a_limit),
     };
     return RUN_CASES(cases);
