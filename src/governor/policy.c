@@ -115,7 +115,7 @@ void ebb__policy_decide(struct ebb_policy *p, const struct ebb_policy_facts *f,
     }
     a.tidy = quiet;
     a.settled = quiet && ebb__policy_is_barren(p, f) && p->revoke_ms == 0;
-    p->barren = f->dirty_bytes <= a.keep_bytes ? p->barren + 1 : 0;
+    p->barren = f->dirty_bytes <= ebb__policy_floor(p) ? p->barren + 1 : 0;
     a.sleep_ms = p->barren < BARREN_TICKS ? EBB_TICK_MS : SLEEP_BARREN_MS;
     *ret_actions = a;
 }

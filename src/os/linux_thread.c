@@ -154,7 +154,9 @@ static void *thread_main(void *from)
 
 /* The C library puts the program's static thread-local storage on the stack too and refuses a stack that is too small for both;
  * only it knows how much that is, so the size is doubled until it agrees. */
-#define STACK_BYTES_MIN EBB_KIB(64)
+/* Address space, of which some pages are touched. Not less: when this is the last thread of a process whose main thread has ended,
+ * the C library runs the program's exit handlers on it. */
+#define STACK_BYTES_MIN EBB_MIB(1)
 #define STACK_BYTES_MAX EBB_MIB(4)
 
 static int create_detached(struct slot *slot)

@@ -128,7 +128,7 @@ int ebb__os_barrier(void);
 /* ---- the background thread ---- */
 
 /* Starts a detached thread named "ebb" that runs fn(arg), with every signal blocked that pthread_sigmask() can block and a
- * stack of its own of 64 KiB or the least that the C library allows. It must end by returning.
+ * stack of its own of 1 MiB, or less than 4 MiB where the C library asks for more. It must end by returning.
  * pre: no lock of ours held; may call malloc (the C library does) -EAGAIN and others: no thread */
 int ebb__os_thread_start(void (*fn)(void *arg), void *arg);
 

@@ -379,7 +379,7 @@ static void the_thread_has_a_name_and_a_small_stack(void)
     EXPECT_EQ(errno, SENTINEL);
     WAIT_UNTIL(atomic_load(&seen.ended));
     EXPECT(strcmp(thread_name, "ebb") == 0);
-    size_t most = ebb__max(EBB_KIB(64), 2 * (size_t)sysconf(_SC_THREAD_STACK_MIN));
+    size_t most = ebb__max(EBB_MIB(1), 2 * (size_t)sysconf(_SC_THREAD_STACK_MIN));
     EXPECT_MSG(SUPPORT_ASAN || SUPPORT_TSAN || stack_bytes <= most, "%zu bytes", stack_bytes);
 }
 
