@@ -132,7 +132,6 @@ def describe(options, context, programs, allocators):
 
 
 def write_files(options, cells, runs, described):
-    os.makedirs(options.out, exist_ok=True)
     base = os.path.join(options.out, 'memory')
     series = memreport.series_of(runs)
     files = {}
@@ -147,6 +146,7 @@ def write_files(options, cells, runs, described):
     if options.plot and series:
         files[options.plot] = memplot.picture(series, described, memreport.held_of(runs))
     for path, text in files.items():
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with open(path, 'w', encoding='utf-8') as file:
             file.write(text)
         print(f'wrote {path}', file=sys.stderr)
