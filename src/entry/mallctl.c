@@ -73,8 +73,11 @@ static int control(const struct row *row, void *old, const size_t *old_len, cons
     static uint64_t epoch = 1;
     struct ebb_stats stats = {.size_of_struct = sizeof(stats)};
     bool flag = row->value != 0;
-    if (row->what == OPTION)
-        flag = *(const long *)((const char *)&ebb__conf + row->value) != 0;
+    if (row->what == OPTION) {
+        long value;
+        memcpy(&value, (const char *)&ebb__conf + row->value, sizeof(value));
+        flag = value != 0;
+    }
     switch (row->what) {
     case TEXT:
         return new_value != NULL ? EPERM : answer(&text, sizeof(const char *), old, old_len);
