@@ -12,7 +12,7 @@
 
 #include <sys/mman.h>
 
-#define CROWD_MAX    120000u
+#define CROWD_MAX    300000u
 #define CROWD_GROUPS 8u
 #define GRANULE      16u
 
