@@ -30,8 +30,8 @@
  *   H7  everything in use lies below the commit frontier of its reservation
  *   H8  a group is owned if and only if its metadata is readable and not covered by a chain
  *   H9  a used unit is not backed if and only if it is a hole of its slab, and all blocks that touch a hole are free
- *   H11 span_blocks and span_units are those of the living spans
  *   H10 no slab has units claimed by the sweeper, but while it sweeps (under the return lock)
+ *   H11 span_blocks and span_units are those of the living spans
  */
 #ifndef EBB_HEAP_PRIV_H
 #define EBB_HEAP_PRIV_H
