@@ -97,10 +97,8 @@ unsigned ebb__class_aligned(size_t bytes, size_t align)
 {
     if (bytes > EBB_SMALL_MAX_BYTES || align > EBB_UNIT_BYTES)
         return 0;
-    /* Slabs begin at a unit, so the blocks of a class are aligned to every power of two that divides its
-     * size. */
-    for (unsigned c = ebb__class_of(ebb__max(bytes, align)); c <= EBB_USER_CLASSES; c++)
-        if (ebb__classes[c].bytes % align == 0)
-            return c;
-    return 0;
+    /* Slabs begin at a unit, so the blocks of a class are aligned to every power of two that divides its size. Classes near
+     * the rounded size lie as far apart as the alignment, then it is one itself, or closer at all multiples of a smaller power of
+     * two: in both cases the first one that is large enough is divisible. */
+    return ebb__class_of(ebb__align_up(ebb__max(bytes, 1), align));
 }
