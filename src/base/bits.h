@@ -182,6 +182,11 @@ static inline unsigned ebb__bitmap_longest_run(const uint64_t *map, unsigned nbi
     unsigned best = 0, open = 0; /* length of the run that reaches the end of the word before */
     for (unsigned i = 0; i < nbits / 64; i++) {
         uint64_t w = map[i];
+        if (w == 0) {
+            best = open > best ? open : best;
+            open = 0;
+            continue;
+        }
         if (w == ~UINT64_C(0)) {
             open += 64;
             continue;
