@@ -3,11 +3,11 @@
  * Runs of more than one extent: blocks above 2 MiB.
  *
  * What. Up to 126 MiB a chain lies in one group: whole extents and a tail, and the rest of the tail's extent
- * serves other large spans. It is taken at the lowest address where it fits. A longer chain ends where a
- * group ends and begins as far before as it must; so only its first group keeps metadata, and the groups
- * behind it, their metadata extents included, are block from end to end. Such a group is in state CHAIN and
- * not owned: a pointer into it is foreign to every lookup. When the chain is given back it has just been
- * purged, its groups read as zero, and are virgin again.
+ * serves other large spans. It is taken in the lowest group where it fits, there from the shortest run of free
+ * extents. A longer chain ends where a group ends and begins as far before as it must; so only its first group
+ * keeps metadata, and the groups behind it, their metadata extents included, are block from end to end. Such a
+ * group is in state CHAIN and not owned: a pointer into it is foreign to every lookup. When the chain is given
+ * back it has just been purged, its groups read as zero, and are virgin again.
  *
  *     | meta | ... other blocks ... | chain |  chain, whole group  |  chain, whole group  |
  *                                   ^ the block                                          ^ group end
@@ -56,11 +56,22 @@ static void give_range(uintptr_t base, size_t from, size_t end, bool clean)
         ebb__extent_give_locked(base, part.number, part.first, part.n, clean);
 }
 
-/* Lowest extent of k adjacent free ones, or 64. Extents are numbered in their group; group bases are aligned
- * to any alignment that is asked for here. */
-static unsigned find_extents(uint64_t free_extents, unsigned k, unsigned align)
+/* First of k adjacent free extents in the shortest run that has them, the lowest of equals; or 64. Long runs stay whole for
+ * long chains. Extents are numbered in their group; group bases are aligned to any alignment that is asked for here. */
+static unsigned find_extents(const uint64_t *free_extents, unsigned k, unsigned align)
 {
-    return ebb__bitmap_find_run(&free_extents, EBB_GROUP_EXTENTS, k, align);
+    unsigned best = EBB_GROUP_EXTENTS, best_run = EBB_GROUP_EXTENTS + 1;
+    for (unsigned at = 0;
+         (at = ebb__bitmap_next_set(free_extents, EBB_GROUP_EXTENTS, at)) < EBB_GROUP_EXTENTS;) {
+        unsigned end = ebb__bitmap_next_clear(free_extents, EBB_GROUP_EXTENTS, at);
+        unsigned start = (unsigned)ebb__align_up(at, align);
+        if (start + k <= end && end - at < best_run) {
+            best = start;
+            best_run = end - at;
+        }
+        at = end;
+    }
+    return best;
 }
 
 static void *take_in_group(uint32_t g, size_t units, unsigned align, bool *ret_clean, struct need *ret_need)
@@ -69,7 +80,7 @@ static void *take_in_group(uint32_t g, size_t units, unsigned align, bool *ret_c
     uintptr_t base = s->groups[g];
     const struct group *group = (const struct group *)(base + EBB_META_GROUP_AT);
     unsigned k = (unsigned)ebb__div_up(units, EBB_EXTENT_UNITS);
-    unsigned first = find_extents(group->free_extents, k, align);
+    unsigned first = find_extents(&group->free_extents, k, align);
     if (first == EBB_GROUP_EXTENTS)
         return NULL;
     ret_need->commit = &s->reservations[group->reservation];

@@ -111,6 +111,22 @@ static void a_tail_shares_its_extent(void)
     EXPECT_HEAP_OK();
 }
 
+/* Of two places the one that is just large enough, though the other lies below. */
+static void tightest_place_first(void)
+{
+    char *wide = span(EXTENTS(6)), *a = span(EXTENTS(3)), *tight = span(EXTENTS(4)), *b = span(EXTENTS(3));
+    EXPECT(tight == wide + EXTENTS(9) && b == tight + EXTENTS(4));
+    ebb__heap_large_free(wide);
+    ebb__heap_large_free(tight);
+    EXPECT(span(EXTENTS(4)) == tight);
+    EXPECT(span(EXTENTS(6)) == wide);
+    EXPECT_HEAP_OK();
+    ebb__heap_large_free(tight);
+    EXPECT(span_aligned(EXTENTS(3), EXTENTS(4)) >
+           (void *)a); /* where the alignment wants it, it must fit too */
+    EXPECT_HEAP_OK();
+}
+
 static void lowest_place_first(void)
 {
     char *a = span(EXTENTS(4)), *b = span(EXTENTS(4)), *c = span(EXTENTS(4));
@@ -242,6 +258,7 @@ int main(void)
         CASE(lengths_around_groups_aligned),
         CASE(long_chains_side_by_side),
         CASE(a_tail_shares_its_extent),
+        CASE(tightest_place_first),
         CASE(lowest_place_first),
         CASE(large_ones_go_back_at_once),
         CASE(groups_behind_a_chain_are_zero_again),
