@@ -136,9 +136,8 @@ static void *move(void *p, size_t old_usable, size_t bytes, const char *caller)
     void *q = NULL;
     if (bytes >= EBB_MIB(32) && bytes > old_usable)
         q = ebb__heap_lane_alloc(bytes); /* from now on it grows without copying */
-    if (q == NULL && bytes > old_usable && bytes > EBB_SMALL_MAX_BYTES && bytes <= PTRDIFF_MAX - bytes / 8)
-        q = ebb__heap_span_alloc(bytes + bytes / 8, EBB_UNIT_BYTES,
-                                 false); /* leaves room for the next growth */
+    if (q == NULL && bytes > old_usable && bytes > EBB_SMALL_MAX_BYTES)
+        q = ebb__heap_span_alloc(ebb__heap_grown(old_usable, bytes), EBB_UNIT_BYTES, false);
     if (q == NULL)
         q = ebb__api_malloc(bytes);
     if (q == NULL)

@@ -41,6 +41,14 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed);
 /* Gives back a span or a lane block. pre: ebb__heap_kind(block) says so */
 void ebb__heap_large_free(void *block);
 
+/* What to ask for when realloc must grow a block, in bytes or in units: at least 3/16 more than it had, so that one that grows
+ * by a constant is copied a logarithmic number of times; one that doubles gets what it asks for. What is not touched costs
+ * address space only. */
+EBB_INLINE size_t ebb__heap_grown(size_t old, size_t wanted)
+{
+    return ebb__max(wanted, old + old * 3 / 16);
+}
+
 /* Resizes in place, or moves within the lane, where that needs no copy by hand; NULL when it cannot (the
  * block is as it was). pre: a span or lane block, bytes > EBB_SMALL_MAX_BYTES */
 void *ebb__heap_large_resize(void *block, size_t bytes);

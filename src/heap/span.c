@@ -7,8 +7,7 @@
  * nothing. Blocks of 32 MiB and more go back to the kernel when they are freed, before their units are; what
  * is smaller stays backed for the next span, which then needs no page fault.
  *
- * Growth: realloc asks for an eighth more than it must, so a vector that grows by a constant is copied a
- * logarithmic number of times. What is not touched costs address space only.
+ * Growth: see ebb__heap_grown().
  *
  * Zeroed spans: units that were never used or were purged are zero already; only the others are cleared.
  *
@@ -133,9 +132,8 @@ void *ebb__heap_large_resize(void *block, size_t bytes)
     /* Where the new length is served by another kind of extent, moving is better than mixing lifetimes. */
     if (wanted < units && wanted <= EBB_MID_MAX_UNITS && units > EBB_MID_MAX_UNITS)
         return NULL;
-    /* A block that grows once grows again: an eighth more in place, if it is free, else just what is asked
-     * for. */
-    size_t ample = wanted > units ? wanted + wanted / 8 : wanted;
+    /* A block that grows once grows again: with room for that, if it is free, else just what is asked for. */
+    size_t ample = wanted > units ? ebb__heap_grown(units, wanted) : wanted;
     if (!ebb__chain_resize(block, units, ample) && !ebb__chain_resize(block, units, wanted))
         return NULL;
     EBB_COUNT(span_grown, 1);

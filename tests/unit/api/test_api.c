@@ -344,6 +344,32 @@ static void free_it_with_a_wrong_alignment(void *p)
     ebb_free_aligned_sized(p, 1024, 100);
 }
 
+/* Each copy leaves room for at least 3/16 more: log(28) / log(19/16) of them lead from 36 KiB to 1 MiB. */
+static void a_growing_vector_is_copied_seldom(void)
+{
+    unsigned copies = 0;
+    char *p = ebb_malloc(EBB_KIB(36));
+    for (size_t bytes = EBB_KIB(36); bytes <= EBB_MIB(1); bytes += 2048) {
+        char *fence = ebb_malloc(EBB_KIB(33)), *q = ebb_realloc(p, bytes);
+        EXPECT(fence != NULL && q != NULL && ebb_usable_size(q) >= bytes);
+        copies += q != p;
+        p = q;
+    }
+    EXPECT_MSG(copies <= 22, "%u copies", copies);
+    EXPECT(ebb_usable_size(p) <= EBB_MIB(1) * 19 / 16 + EBB_KIB(4));
+}
+
+/* One that doubles has room enough: it gets what it asks for. */
+static void a_doubling_vector_gets_no_more(void)
+{
+    char *p = ebb_malloc(EBB_KIB(36));
+    for (size_t bytes = EBB_KIB(72); bytes <= EBB_MIB(16); bytes *= 2) {
+        EXPECT(ebb_malloc(EBB_KIB(33)) != NULL);
+        EXPECT((p = ebb_realloc(p, bytes)) != NULL);
+        EXPECT_EQ(ebb_usable_size(p), bytes);
+    }
+}
+
 static void corrupt_pointers_die(void)
 {
     static char foreign[64] __attribute__((aligned(64)));
@@ -422,6 +448,8 @@ int main(void)
         CASE(trim_gives_back),
         CASE(thread_flush_empties_the_cache),
         CASE(a_child_that_skipped_the_handlers),
+        CASE(a_growing_vector_is_copied_seldom),
+        CASE(a_doubling_vector_gets_no_more),
         CASE(corrupt_pointers_die),
         CASE(check_finds_everything_at_once),
     };
