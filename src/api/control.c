@@ -34,12 +34,11 @@ int ebb_stats_get(struct ebb_stats *ret_stats)
         return -EINVAL;
     ebb__heap_stats(&heap);
     ebb__cache_stats(&cached_blocks, &cached_bytes);
+    size_t bytes_out = heap.slab_bytes + heap.span_bytes, blocks_out = heap.slab_blocks + heap.span_blocks;
     *ret_stats = (struct ebb_stats){
         .size_of_struct = sizeof(struct ebb_stats),
-        .live_bytes =
-            heap.slab_bytes - ebb__min(cached_bytes, heap.slab_bytes) + heap.span_bytes + heap.lane_bytes,
-        .live_blocks = heap.slab_blocks - ebb__min(cached_blocks, heap.slab_blocks) + heap.span_blocks +
-                       heap.lane_blocks,
+        .live_bytes = bytes_out - ebb__min(cached_bytes, bytes_out) + heap.lane_bytes,
+        .live_blocks = blocks_out - ebb__min(cached_blocks, blocks_out) + heap.lane_blocks,
         .cached_bytes = cached_bytes,
         .backed_bytes = heap.backed_bytes,
         .dirty_bytes = heap.dirty_bytes,

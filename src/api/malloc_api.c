@@ -18,7 +18,7 @@ void *ebb__api_malloc_slow(size_t bytes)
     if (bytes <= EBB_SMALL_MAX_BYTES)
         p = ebb__cache_get_slow(ebb__class_of(bytes));
     else if (bytes <= PTRDIFF_MAX)
-        p = ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, false);
+        p = ebb__cache_span_alloc(bytes, EBB_UNIT_BYTES, false);
     else
         p = NULL;
     ebb__governor_serve(__builtin_return_address(0));
@@ -31,7 +31,7 @@ void *ebb__api_calloc_slow(size_t bytes)
         void *p = ebb__api_malloc_slow(bytes);
         return p != NULL ? memset(p, 0, bytes) : NULL;
     }
-    void *p = bytes <= PTRDIFF_MAX ? ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, true) : NULL;
+    void *p = bytes <= PTRDIFF_MAX ? ebb__cache_span_alloc(bytes, EBB_UNIT_BYTES, true) : NULL;
     return p != NULL ? p : fail(ENOMEM);
 }
 
@@ -46,9 +46,14 @@ void *ebb__api_aligned(size_t align, size_t bytes)
         if (p == NULL)
             p = ebb__cache_get_slow(c);
     } else {
-        p = ebb__heap_span_alloc(bytes, ebb__max(align, EBB_UNIT_BYTES), false);
+        p = ebb__cache_span_alloc(bytes, ebb__max(align, EBB_UNIT_BYTES), false);
     }
     return p != NULL ? p : fail(ENOMEM);
+}
+
+static _Noreturn void die_twice(const void *p, size_t bytes, const char *caller)
+{
+    ebb__die("%s: double free of block %p (%lu bytes)", caller, p, (unsigned long)bytes);
 }
 
 void ebb__api_free_slow(void *p, enum ebb_put why, const char *caller)
@@ -63,13 +68,16 @@ void ebb__api_free_slow(void *p, enum ebb_put why, const char *caller)
         return;
     switch (ebb__heap_kind(p, false, &usable)) {
     case EBB_BLOCK_SPAN:
+        ebb__cache_span_free(p, usable, caller);
+        ebb__governor_serve(__builtin_return_address(0));
+        return;
     case EBB_BLOCK_LANE:
         ebb__heap_large_free(p);
         ebb__governor_serve(__builtin_return_address(0));
         return;
     case EBB_BLOCK_SMALL:
         if (why == EBB_PUT_TWICE)
-            ebb__die("%s: double free of block %p (%lu bytes)", caller, p, (unsigned long)usable);
+            die_twice(p, usable, caller);
         ebb__cache_put_slow(p, caller);
         return;
     case EBB_BLOCK_FOREIGN:
@@ -80,6 +88,8 @@ void ebb__api_free_slow(void *p, enum ebb_put why, const char *caller)
         ebb__die("%s: foreign pointer %p", caller, p);
     case EBB_BLOCK_INVALID:
     default:
+        if (ebb__heap_span_is_held(p, &usable))
+            die_twice(p, usable, caller);
         ebb__die("%s: invalid pointer %p", caller, p);
     }
 }
@@ -137,7 +147,7 @@ static void *move(void *p, size_t old_usable, size_t bytes, const char *caller)
     if (bytes >= EBB_MIB(32) && bytes > old_usable)
         q = ebb__heap_lane_alloc(bytes); /* from now on it grows without copying */
     if (q == NULL && bytes > old_usable && bytes > EBB_SMALL_MAX_BYTES)
-        q = ebb__heap_span_alloc(ebb__heap_grown(old_usable, bytes), EBB_UNIT_BYTES, false);
+        q = ebb__cache_span_alloc(ebb__heap_grown(old_usable, bytes), EBB_UNIT_BYTES, false);
     if (q == NULL)
         q = ebb__api_malloc(bytes);
     if (q == NULL)

@@ -12,9 +12,9 @@
  *
  * Sizes adapt. A thread's first two blocks of a class come straight from the slab. A magazine may first hold
  * 2 KiB of blocks, and 2 KiB more each time it overflows or a refill was used up, to 125 blocks or
- * `cache_bytes`. Refills double up to that. What all classes of a thread may hold together is its share of a quarter of
- * the heap, and of no more than `caches_bytes`: an equal part for each thread that has a cache. A thread whose share is
- * used up exchanges with the depot more often instead.
+ * `cache_bytes`. Refills double up to that. What all classes of a thread and its shelf of spans (shelf.c) may hold together
+ * is its share of a quarter of the heap, and of no more than `caches_bytes`: an equal part for each thread that has a cache. A
+ * thread whose share is used up exchanges with the depot more often instead.
  *
  * Invariants (ebb__cache_check)
  *   C1  loaded->slots <= top <= limit <= slots + capacity
@@ -80,8 +80,7 @@ static void swap(struct thread_cache *tc, unsigned c)
     load(tc, m, c);
 }
 
-/* What one thread's classes may hold together now. A thread has two magazines of a class, hence the half. */
-static size_t share_bytes(void)
+size_t ebb__cache_share_bytes(void)
 {
     uint32_t threads = atomic_load_explicit(&ebb__cache_count, memory_order_relaxed);
     size_t budget = ebb__max(ebb__heap_backed_bytes() / BUDGET_SHARE, BUDGET_MIN_BYTES);
@@ -100,7 +99,8 @@ static bool grow_room(struct thread_cache *tc, unsigned c)
     unsigned room = tc->room[c] + (unsigned)ebb__max(ROOM_STEP_BYTES / ebb__classes[c].bytes, 1);
     room = room < most ? room : most;
     uint32_t more_bytes = (room - tc->room[c]) * ebb__classes[c].bytes;
-    if (tc->room_bytes + more_bytes > share_bytes() && room * ebb__classes[c].bytes > ROOM_STEP_BYTES)
+    if (tc->room_bytes + more_bytes + tc->shelf.units * EBB_UNIT_BYTES > ebb__cache_share_bytes() &&
+        room * ebb__classes[c].bytes > ROOM_STEP_BYTES)
         return false; /* the first step is everybody's */
     unsigned size = mag_size_for(room);
     struct magazine *old = bin->loaded;

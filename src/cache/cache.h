@@ -33,14 +33,25 @@ struct cache_bin {
 
 #define EBB_CACHE_BINS (EBB_USER_CLASSES + 1)
 
+#define EBB_SHELF_SPANS 8u
+
+/* The spans that one thread freed last, the oldest first. Like the bins; `count` and `units` are read by others. */
+struct span_shelf {
+    uint32_t count;
+    uint32_t units; /* of all of them */
+    void *blocks[EBB_SHELF_SPANS];
+    uint16_t lengths[EBB_SHELF_SPANS]; /* in units */
+};
+
 struct thread_cache {
     struct cache_bin bins[EBB_CACHE_BINS];  /* [0] is for no class */
     struct thread_cache *next, *prev_cache; /* list of all caches; guarded by its lock */
     struct ebb_thread *owner;               /* its thread's room in TLS */
     uint32_t age;                           /* ebb__cache_age() at its last miss */
     uint32_t room_bytes;                    /* what one magazine of each class may hold, summed */
-    uint8_t fill[EBB_CACHE_BINS];           /* how many blocks the last refill took */
-    uint8_t room[EBB_CACHE_BINS];           /* how many blocks a magazine may hold now; grows with use */
+    struct span_shelf shelf;
+    uint8_t fill[EBB_CACHE_BINS]; /* how many blocks the last refill took */
+    uint8_t room[EBB_CACHE_BINS]; /* how many blocks a magazine may hold now; grows with use */
 };
 
 /* What each thread has in TLS. */
@@ -116,6 +127,15 @@ void *ebb__cache_get_slow(unsigned c);
 
 /* After EBB_PUT_FULL. `caller` is named should the block turn out to be free already. */
 void ebb__cache_put_slow(void *p, const char *caller);
+
+/* ---- spans (shelf.c) ---- */
+
+/* As ebb__heap_span_alloc(), but first from what this thread has freed lately. */
+void *ebb__cache_span_alloc(size_t bytes, size_t align_bytes, bool zeroed);
+
+/* Keeps a span, or gives it to the heap. Dies, naming it, when another thread has freed it in this instant.
+ * pre: ebb__heap_kind(block) says EBB_BLOCK_SPAN and usable_bytes */
+void ebb__cache_span_free(void *block, size_t usable_bytes, const char *caller);
 
 /* Empties the calling thread's cache into the slabs. */
 void ebb__cache_flush_thread(void);

@@ -5,6 +5,7 @@
  *   cache.c        what happens on a miss                       (its thread alone)
  *   thread.c       a cache's life: made, taken back, flushed     lock: list, the thread's
  *   drain.c        emptying the caches of threads that sleep     lock: list, the threads'
+ *   shelf.c        spans that a thread freed lately              (its thread alone)
  *   magazine.c     magazines and the stacks that exchange them   no lock
  *   cache_stats.c  sums and the checker
  */
@@ -40,6 +41,12 @@ void ebb__cache_close(struct ebb_thread *t);
 /* Gives all blocks of a cache to the slabs and its magazines back. Returns the blocks.
  * pre: the thread's lock is held and its thread is not inside; or it is the calling thread's */
 size_t ebb__cache_flush(struct thread_cache *tc);
+
+/* What one thread's classes and shelf may hold together now. A thread has two magazines of a class, hence half of its part. */
+size_t ebb__cache_share_bytes(void);
+
+/* Gives the spans of a cache to the heap. Returns their number. pre: as ebb__cache_flush(), or inside an operation */
+size_t ebb__cache_flush_shelf(struct span_shelf *shelf);
 
 /* Copies what is in the bin's registers into its loaded magazine. */
 EBB_INLINE void ebb__cache_unload(struct cache_bin *bin)

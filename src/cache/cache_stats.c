@@ -18,12 +18,15 @@ void ebb__cache_stats(size_t *ret_blocks, size_t *ret_bytes)
 {
     size_t blocks = 0, bytes = 0;
     ebb__lock_take(&ebb__caches_lock);
-    for (const struct thread_cache *tc = ebb__caches.first; tc != NULL; tc = tc->next)
+    for (const struct thread_cache *tc = ebb__caches.first; tc != NULL; tc = tc->next) {
+        blocks += __atomic_load_n(&tc->shelf.count, __ATOMIC_RELAXED);
+        bytes += __atomic_load_n(&tc->shelf.units, __ATOMIC_RELAXED) * EBB_UNIT_BYTES;
         for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {
             unsigned n = bin_blocks(&tc->bins[c]);
             blocks += n;
             bytes += (size_t)n * ebb__classes[c].bytes;
         }
+    }
     ebb__lock_release(&ebb__caches_lock);
     for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {
         const struct magazine *m = ebb__mag_peek(&ebb__depot[c]);
@@ -97,8 +100,27 @@ static int check_bin(const struct cache_bin *bin, unsigned c)
     return 0;
 }
 
+static int check_shelf(const struct span_shelf *shelf)
+{
+    uint32_t units = 0;
+    EBB_HOLDS("C7", shelf->count <= EBB_SHELF_SPANS, shelf->count, shelf->units);
+    for (uint32_t i = 0; i < shelf->count; i++) {
+        size_t usable = 0;
+        EBB_HOLDS("C7", ebb__heap_span_is_held(shelf->blocks[i], &usable), shelf->blocks[i], i);
+        EBB_HOLDS("C7", usable == shelf->lengths[i] * EBB_UNIT_BYTES, usable, shelf->lengths[i]);
+        for (uint32_t k = 0; k < i; k++)
+            EBB_HOLDS("C7", shelf->blocks[i] != shelf->blocks[k], shelf->blocks[i], k);
+        units += shelf->lengths[i];
+    }
+    EBB_HOLDS("C7", shelf->units == units, shelf->units, units);
+    return 0;
+}
+
 int ebb__cache_check(void)
 {
+    const struct ebb_thread *t = &ebb__thread;
+    if (check_shelf(t->mine != NULL ? &t->mine->shelf : &t->cache->shelf) != 0)
+        return -EUCLEAN;
     for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {
         if (check_bin(&my_bins()[c], c) != 0)
             return -EUCLEAN;

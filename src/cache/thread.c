@@ -2,10 +2,10 @@
  *
  * A thread's cache from its first miss to the thread's end.
  *
- * What. The cache is made at the first miss, listed, and armed to be emptied at the thread's end. Its thread's `cache`
- * pointer leads to it, until the drainer revokes it (drain.c): then the next operation misses, and takes the cache back
- * here, or makes another one if it was emptied meanwhile. After the thread's end the pointer leads to `gone`: later
- * calls (destructors of other libraries) take the direct way through the slabs, one block at a time.
+ * What. The cache is made at the first miss or the first free of a span, listed, and armed to be emptied at the thread's end.
+ * Its thread's `cache` pointer leads to it, until the drainer revokes it (drain.c): then the next operation misses, and takes
+ * the cache back here, or makes another one if it was emptied meanwhile. After the thread's end the pointer leads to `gone`:
+ * later calls (destructors of other libraries) take the direct way through the slabs, one block at a time.
  *
  * Invariants
  *   C5  a thread's `cache` is `mine` or a constant cache
@@ -18,7 +18,7 @@
  */
 #include "cache/cache_priv.h"
 
-EBB_STATIC_ASSERT(sizeof(struct thread_cache) <= 2560, "EBB_CLASS_CACHE");
+EBB_STATIC_ASSERT(sizeof(struct thread_cache) <= 2816, "EBB_CLASS_CACHE");
 
 /* The floor of the constant caches: top[-1] reads NULL, and top == limit. */
 static void *nothing[2];
@@ -87,7 +87,7 @@ static size_t flush_bin(struct cache_bin *bin, unsigned c)
 
 size_t ebb__cache_flush(struct thread_cache *tc)
 {
-    size_t blocks = 0;
+    size_t blocks = ebb__cache_flush_shelf(&tc->shelf);
     for (unsigned c = 1; c < EBB_CACHE_BINS; c++)
         blocks += flush_bin(&tc->bins[c], c);
     memset(tc->fill, 0, sizeof(tc->fill));

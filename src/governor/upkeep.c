@@ -108,12 +108,12 @@ void ebb__upkeep_publish(void)
     struct ebb_heap_stats heap;
     ebb__heap_stats(&heap);
     size_t blocks = cached.blocks, bytes = cached.bytes;
+    size_t bytes_out = heap.slab_bytes + heap.span_bytes, blocks_out = heap.slab_blocks + heap.span_blocks;
     struct ebb_wire_summary summary = {
         .updated_ms = ebb__os_now_ms(),
         .ticks = EBB_COUNTED(bg_ticks),
-        .live_bytes = heap.slab_bytes - ebb__min(bytes, heap.slab_bytes) + heap.span_bytes + heap.lane_bytes,
-        .live_blocks =
-            heap.slab_blocks - ebb__min(blocks, heap.slab_blocks) + heap.span_blocks + heap.lane_blocks,
+        .live_bytes = bytes_out - ebb__min(bytes, bytes_out) + heap.lane_bytes,
+        .live_blocks = blocks_out - ebb__min(blocks, blocks_out) + heap.lane_blocks,
         .cached_bytes = bytes,
         .cached_blocks = blocks,
     };

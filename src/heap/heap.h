@@ -38,7 +38,7 @@ void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char 
  * refused. */
 void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed);
 
-/* Gives back a span or a lane block. pre: ebb__heap_kind(block) says so */
+/* Gives back a span, held or not, or a lane block. pre: ebb__heap_kind(block) says so, or it is held */
 void ebb__heap_large_free(void *block);
 
 /* What to ask for when realloc must grow a block, in bytes or in units: at least 3/16 more than it had, so that one that grows
@@ -52,6 +52,15 @@ EBB_INLINE size_t ebb__heap_grown(size_t old, size_t wanted)
 /* Resizes in place, or moves within the lane, where that needs no copy by hand; NULL when it cannot (the
  * block is as it was). pre: a span or lane block, bytes > EBB_SMALL_MAX_BYTES */
 void *ebb__heap_large_resize(void *block, size_t bytes);
+
+/* Marks a span as free to everybody but the cache that keeps it, and takes that back. A span that is held is to the heap
+ * what it was; only ebb__heap_kind() says EBB_BLOCK_INVALID of it. hold returns false when another has been faster: the span
+ * is held already. pre: a living span that the caller has been given */
+bool ebb__heap_span_hold(void *block);
+void ebb__heap_span_unhold(void *block);
+
+/* Whether p, any pointer, is a span that is held; its usable size if so. */
+bool ebb__heap_span_is_held(const void *p, size_t *ret_usable_bytes);
 
 /* A block in the lane, for realloc's growth beyond EBB_LANE_MIN_BYTES. NULL when the lane is full or memory
  * refused. */

@@ -43,7 +43,7 @@
 
 /* ---- sizes that others must agree with ---- */
 
-#define EBB_CACHE_BYTES       2560u /* one thread's cache; src/cache asserts that it fits */
+#define EBB_CACHE_BYTES       2816u /* one thread's cache; src/cache asserts that it fits */
 #define EBB_MID_MAX_UNITS     64u   /* spans up to 256 KiB are kept apart from larger ones */
 #define EBB_LANE_MIN_BYTES    EBB_MIB(32)
 #define EBB_RETURN_MIN_BYTES  EBB_MIB(32) /* blocks from here on go back to the kernel when freed */
@@ -133,10 +133,11 @@ EBB_INLINE unsigned ebb__slab_blocks(const struct slab *s)
 
 #define EBB_SLAB_HOT 2u /* a sweep finds it, the next one takes it: untouched for a whole interval */
 
-/* First unit of a span. Owned by whoever holds the block; changed under the space lock. */
+/* First unit of a span. Owned by whoever holds the block; changed under the space lock, but for `held`. */
 struct span {
     uint32_t units;
-    uint32_t unused[7];
+    uint32_t held; /* 1: freed, but kept by a thread's cache. To the heap it lives */
+    uint32_t unused[6];
 };
 
 #define EBB_DESC_BYTES 32u

@@ -35,14 +35,18 @@ static void zero_backed(char *start, unsigned units, const uint64_t *backed)
 void ebb__span_birth(void *start, size_t units)
 {
     span_at(start)->units = (uint32_t)units;
+    __atomic_store_n(&span_at(start)->held, 0, __ATOMIC_RELAXED); /* the descriptor may have been a slab's */
     atomic_store_explicit(ebb__map_entry(start), EBB_CODE_SPAN, memory_order_release);
     ebb__span_count(1, units);
+    EBB_SET(span_allocs, EBB_COUNTED(span_allocs) + 1); /* the lock keeps other writers out */
 }
 
 void ebb__span_death(void *start, size_t units)
 {
-    if (ebb__unit_entry(start) == EBB_CODE_SPAN)
+    if (ebb__unit_entry(start) == EBB_CODE_SPAN) {
         ebb__span_count((size_t)-1, -units);
+        EBB_SET(span_frees, EBB_COUNTED(span_frees) + 1);
+    }
     atomic_store_explicit(ebb__map_entry(start), EBB_CODE_NONE, memory_order_relaxed);
 }
 
@@ -73,7 +77,6 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
             return NULL;
         if (zeroed)
             zero_backed(start, (unsigned)units, backed);
-        EBB_COUNT(span_allocs, 1);
         return start;
     }
     bool clean;
@@ -84,7 +87,6 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
         return NULL;
     if (zeroed && !clean)
         memset(start, 0, units * EBB_UNIT_BYTES);
-    EBB_COUNT(span_allocs, 1);
     return start;
 }
 
@@ -109,7 +111,6 @@ void ebb__heap_large_free(void *block)
         return;
     }
     size_t units = span_at(block)->units;
-    EBB_COUNT(span_frees, 1);
     /* A short span that grew in place may reach into the next extent. */
     if (units * EBB_UNIT_BYTES >= EBB_RETURN_MIN_BYTES)
         return_and_give(block, units);
@@ -140,6 +141,25 @@ void *ebb__heap_large_resize(void *block, size_t bytes)
     return block;
 }
 
+bool ebb__heap_span_hold(void *block)
+{
+    return __atomic_exchange_n(&span_at(block)->held, 1, __ATOMIC_RELAXED) == 0;
+}
+
+void ebb__heap_span_unhold(void *block)
+{
+    __atomic_store_n(&span_at(block)->held, 0, __ATOMIC_RELAXED);
+}
+
+bool ebb__heap_span_is_held(const void *p, size_t *ret_usable_bytes)
+{
+    if (!ebb__is_inside(p) || ebb__unit_entry(p) != EBB_CODE_SPAN || (uintptr_t)p % EBB_UNIT_BYTES != 0 ||
+        __atomic_load_n(&span_at(p)->held, __ATOMIC_RELAXED) == 0)
+        return false;
+    *ret_usable_bytes = (size_t)span_at(p)->units * EBB_UNIT_BYTES;
+    return true;
+}
+
 void *ebb__heap_lane_alloc(size_t bytes)
 {
     return ebb__lane_alloc(bytes, EBB_KIB(64));
@@ -151,8 +171,9 @@ enum ebb_block_kind ebb__heap_kind(const void *p, bool exact, size_t *ret_usable
         return ebb__lane_find(p, ret_usable_bytes) ? EBB_BLOCK_LANE : EBB_BLOCK_FOREIGN;
     unsigned entry = ebb__unit_entry(p), c = entry & 0xff;
     if (entry == EBB_CODE_SPAN && (uintptr_t)p % EBB_UNIT_BYTES == 0) {
-        *ret_usable_bytes = (size_t)span_at(p)->units * EBB_UNIT_BYTES;
-        return EBB_BLOCK_SPAN;
+        const struct span *s = span_at(p);
+        *ret_usable_bytes = (size_t)s->units * EBB_UNIT_BYTES;
+        return __atomic_load_n(&s->held, __ATOMIC_RELAXED) == 0 ? EBB_BLOCK_SPAN : EBB_BLOCK_INVALID;
     }
     uint32_t offset = ebb__slab_offset(entry, p), magic = ebb__user_magic[c];
     if (c == EBB_CODE_SPAN || !ebb__starts_block(offset, magic))

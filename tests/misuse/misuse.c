@@ -19,6 +19,7 @@
 enum {
     SMALL_BYTES = 100,
     MEDIUM_BYTES = 20000,
+    SPAN_BYTES = 100 << 10,
     LARGE_BYTES = 1 << 20,
     HUGE_BYTES = 64 << 20,
     EXTENT_BYTES = 2 << 20,
@@ -161,6 +162,25 @@ void free_twice_medium(void)
     free_twice(misuse_block(MEDIUM_BYTES));
 }
 
+void free_twice_span(void)
+{
+    free_twice(misuse_block(SPAN_BYTES));
+}
+
+/* Others of its size, more than a thread keeps, are freed in between. */
+void free_twice_span_apart(void)
+{
+    char *block = misuse_block(SPAN_BYTES), *others[40];
+    for (unsigned i = 0; i < 40; i++) {
+        others[i] = misuse_block(SPAN_BYTES);
+    }
+    free(block);
+    for (unsigned i = 0; i < 40; i++) {
+        free(others[i]);
+    }
+    misuse_by_free(block);
+}
+
 void free_twice_large(void)
 {
     free_twice(misuse_block(LARGE_BYTES));
@@ -259,6 +279,13 @@ void realloc_freed(void)
     misuse_by_realloc(block);
 }
 
+void realloc_freed_span(void)
+{
+    char *block = misuse_block(SPAN_BYTES);
+    free(block);
+    misuse_by_realloc(block);
+}
+
 void realloc_stack(void)
 {
     char here[64] __attribute__((aligned(16)));
@@ -283,6 +310,13 @@ void usable_never_allocated(void)
 void usable_freed(void)
 {
     char *block = misuse_block(SMALL_BYTES);
+    free(block);
+    misuse_by_usable_size(block);
+}
+
+void usable_freed_span(void)
+{
+    char *block = misuse_block(SPAN_BYTES);
     free(block);
     misuse_by_usable_size(block);
 }

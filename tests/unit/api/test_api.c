@@ -381,7 +381,7 @@ static void corrupt_pointers_die(void)
     EXPECT_DIES(free_it, chain + EBB_MIB(2), "ebb_free: invalid pointer 0x");
     EXPECT_DIES(free_it, foreign, "ebb_free: foreign pointer 0x");
     EXPECT_DIES(free_it_twice, small, "ebb_free: double free of block 0x");
-    EXPECT_DIES(free_it_twice, large, "ebb_free: invalid pointer 0x");
+    EXPECT_DIES(free_it_twice, large, "ebb_free: double free of block 0x");
     EXPECT_DIES(resize_it, small + 16, "ebb_realloc: invalid pointer 0x");
     EXPECT_DIES(resize_it, foreign, "ebb_realloc: foreign pointer 0x");
     EXPECT_DIES(array_it, small + 16, "ebb_reallocarray: invalid pointer 0x");
@@ -391,7 +391,9 @@ static void corrupt_pointers_die(void)
     ebb_free(small);
     ebb_free(large);
     ebb_free(chain);
-    EXPECT_DIES(free_it, large, "ebb_free: invalid pointer 0x");
+    EXPECT_DIES(free_it, large, "ebb_free: double free of block 0x");
+    EXPECT_DIES(resize_it, large, "ebb_realloc: invalid pointer 0x");
+    EXPECT_DIES(measure_it, large, "ebb_usable_size: invalid pointer 0x");
     EXPECT_DIES(free_it, chain, "ebb_free: invalid pointer 0x");
     EXPECT_EQ(ebb_check(), 0);
 }

@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * The walker: each invariant C1 to C4 is broken on purpose, and the line must name it.
+ * The walker: each invariant of the caches is broken on purpose, and the line must name it.
  */
 #include "cache_test.h"
 #include "small_space.h"
 
 static unsigned c;
+static struct span_shelf *shelf;
 static struct cache_bin *bin;
 
-/* A cache with a loaded and a full previous magazine, and two in the depot. */
+static void shelve(size_t bytes)
+{
+    void *p = ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, false);
+    EXPECT(p != NULL);
+    ebb__cache_span_free(p, bytes, "test");
+}
+
+/* A cache with a loaded and a full previous magazine, two in the depot, and three spans on its shelf. */
 static void set_up(void)
 {
     static void *blocks[2000];
@@ -23,6 +31,10 @@ static void set_up(void)
     EXPECT(bin->loaded != NULL && bin->top - bin->loaded->slots > 10);
     EXPECT(bin->prev != NULL && bin->prev->count > 3);
     EXPECT(ebb__mag_peek(&ebb__depot[c])->weight >= 200);
+    shelf = &ebb__thread.mine->shelf;
+    for (unsigned i = 0; i < 3; i++)
+        shelve(EBB_KIB(64));
+    EXPECT_EQ(shelf->count, 3);
     EXPECT_CACHE_OK();
 }
 
@@ -106,6 +118,36 @@ static void c4_cut_short(void)
     atomic_store(&ebb__mag_peek(&ebb__depot[c])->next, NULL);
 }
 
+static void c7_count(void)
+{
+    shelf->count = EBB_SHELF_SPANS + 1;
+}
+static void c7_sum(void)
+{
+    shelf->units++;
+}
+static void c7_length(void)
+{
+    shelf->lengths[1]++;
+    shelf->units++;
+}
+static void c7_twice(void)
+{
+    shelf->blocks[2] = shelf->blocks[0];
+}
+static void c7_not_held(void)
+{
+    ebb__heap_span_unhold(shelf->blocks[1]);
+}
+static void c7_dead(void)
+{
+    ebb__heap_large_free(shelf->blocks[1]);
+}
+static void c7_no_block(void)
+{
+    shelf->blocks[1] = (char *)shelf->blocks[1] + EBB_UNIT_BYTES;
+}
+
 static const struct breakage {
     const char *name;
     void (*apply)(void);
@@ -132,6 +174,13 @@ static const struct breakage {
     BREAKAGE(c4_weight),
     BREAKAGE(c4_bottom),
     BREAKAGE(c4_cut_short),
+    BREAKAGE(c7_count),
+    BREAKAGE(c7_sum),
+    BREAKAGE(c7_length),
+    BREAKAGE(c7_twice),
+    BREAKAGE(c7_not_held),
+    BREAKAGE(c7_dead),
+    BREAKAGE(c7_no_block),
 #undef BREAKAGE
 };
 
