@@ -200,7 +200,7 @@ static void extremes_of_spans(void)
     ebb__heap_large_free(b);
     ebb__heap_large_free(a);
     EXPECT_EQ(ebb__heap_trim(0), UNITS(64));
-    EXPECT_FACTS(0, 0, 65, 0);
+    EXPECT_FACTS(0, 0, 64, 0);
 }
 
 /* Claims of a sweep are not use; holes are none. */
