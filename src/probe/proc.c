@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "probe/file.h"
+
 /* Appends `text`; false when it does not fit together with a NUL. */
 static bool append(char *path, size_t path_bytes, size_t *used, const char *text)
 {
@@ -59,33 +61,11 @@ int ebb__proc_read(const char *root, pid_t pid, const char *file, void *buf, siz
                    size_t *ret_bytes)
 {
     int fd = ebb__proc_open(root, pid, file);
-    size_t used = 0;
-    int err = 0;
+    int err;
 
     if (fd < 0)
         return fd;
-    for (;;) {
-        ssize_t got;
-
-        if (used == buf_bytes) {
-            char beyond;
-
-            /* A full buffer is the whole file only when nothing follows. */
-            got = read(fd, &beyond, 1);
-            err = got == 0 ? 0 : got > 0 ? -EMSGSIZE : -errno;
-            break;
-        }
-        got = read(fd, (char *)buf + used, buf_bytes - used);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            err = -errno;
-        if (got <= 0)
-            break;
-        used += (size_t)got;
-    }
+    err = ebb__file_read_fd(fd, buf, buf_bytes, ret_bytes);
     close(fd);
-    if (err == 0)
-        *ret_bytes = used;
     return err;
 }

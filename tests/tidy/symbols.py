@@ -20,13 +20,14 @@ LINUX = {"environ", "pthread_atfork", "pthread_key_create", "pthread_setspecific
          "madvise", "mremap", "mincore", "process_madvise", "sysconf", "getpagesize", "getauxval", "syscall",
          "clock_gettime", "getrlimit", "getrlimit64", "sched_getcpu", "sched_yield", "sched_getaffinity",
          "__sched_cpucount", "prctl", "getpid", "gettid", "open", "openat", "open64", "openat64", "read", "pread",
-         "pread64", "write", "close", "fstat", "fstat64", "fstatat", "fstatat64", "readlink", "readlinkat",
-         "opendir", "fdopendir", "readdir", "readdir64", "closedir", "process_vm_readv", "kill", "__errno_location",
+         "pread64", "ioctl", "write", "close", "fstat", "fstat64", "fstatat", "fstatat64", "readlink", "readlinkat",
+         "opendir", "fdopendir", "readdir", "readdir64", "closedir", "dirfd",
+         "uname", "process_vm_readv", "kill", "__errno_location",
          "getdents64", "pthread_create", "pthread_sigmask", "pthread_attr_init", "pthread_attr_destroy",
          "pthread_attr_setdetachstate", "pthread_attr_setstacksize", "__libc_single_threaded"}
 # Parsers turn text into numbers and numbers into text; they print nothing themselves.
 PARSERS = {"strtol", "strtoul", "strtoull", "strtod", "snprintf", "vsnprintf", "__snprintf_chk", "strstr", "memmem",
-           "strcspn", "strspn", "qsort", "bsearch", "__isoc99_sscanf", "__ctype_b_loc", "strerror"}
+           "strcspn", "strspn", "qsort", "bsearch", "__isoc99_sscanf", "__ctype_b_loc", "strerror", "strerrordesc_np"}
 ALLOWED = {"base": COMPILER | PLAIN, "os": COMPILER | PLAIN | LINUX, "probe": COMPILER | PLAIN | LINUX | PARSERS,
            "model": COMPILER | PLAIN | PARSERS}
 
