@@ -264,7 +264,7 @@ int ebb__cmd_control(int argc, char **argv)
     status = first == argc ? parse_order(0, NULL, &order)
                            : parse_order(argc - first - 1, argv + first + 1, &order);
     if (status == EBB_EXIT_OK)
-        status = ebb__target_find("control", argv[first], &target);
+        status = ebb__target_find("control", "", argv[first], &target);
     if (status != EBB_EXIT_OK)
         return status;
     err = ebb__page_find(target.pid, &page);

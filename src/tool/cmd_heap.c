@@ -167,7 +167,7 @@ int ebb__cmd_heap(int argc, char **argv)
         return ebb__opt_usage(&ebb__spec_heap, "which process? a pid, a name, or pidfile:PATH");
     if (options.watch_ms == 0)
         return ebb__opt_usage(&ebb__spec_heap, "--watch needs some time between two looks");
-    status = ebb__target_find("heap", argv[first], &target);
+    status = ebb__target_find("heap", "", argv[first], &target);
     if (status != EBB_EXIT_OK)
         return status;
     status = find_page(&target, &page);

@@ -287,7 +287,7 @@ static int check_process(void)
         fprintf(stderr, "ebb run: there is no process %d\n", (int)serve.pid);
         return EBB_EXIT_NO_TARGET;
     }
-    ebb__target_name(serve.pid, name, sizeof(name));
+    ebb__target_name("", serve.pid, name, sizeof(name));
     has_obstacle = ebb__image_inspect_process(serve.pid, &image) == 0 &&
                    ebb__image_obstacle(&image, &ebb__image_our_kind, why, sizeof(why));
     if (has_obstacle)

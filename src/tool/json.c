@@ -5,6 +5,7 @@
 #include "tool/json.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stddef.h>
 
 /* Bytes of the UTF-8 character at `text`, 0 when there is none. */
@@ -84,6 +85,16 @@ void ebb__json_signed(struct ebb_json *json, const char *key, int64_t value)
 {
     begin(json, key);
     fprintf(json->stream, "%" PRId64, value);
+}
+
+void ebb__json_real(struct ebb_json *json, const char *key, double value)
+{
+    if (!isfinite(value)) {
+        ebb__json_null(json, key);
+        return;
+    }
+    begin(json, key);
+    fprintf(json->stream, "%.10g", value);
 }
 
 void ebb__json_bool(struct ebb_json *json, const char *key, bool value)

@@ -21,6 +21,8 @@ void ebb__json_close(struct ebb_json *json, char bracket);
 
 void ebb__json_number(struct ebb_json *json, const char *key, uint64_t value);
 void ebb__json_signed(struct ebb_json *json, const char *key, int64_t value);
+/* What is no number in JSON, such as infinity, becomes null. */
+void ebb__json_real(struct ebb_json *json, const char *key, double value);
 void ebb__json_bool(struct ebb_json *json, const char *key, bool value);
 void ebb__json_null(struct ebb_json *json, const char *key);
 

@@ -31,11 +31,11 @@ static void make_printable(char *text)
             *text = '?';
 }
 
-void ebb__target_name(pid_t pid, char *ret_name, size_t name_bytes)
+void ebb__target_name(const char *root, pid_t pid, char *ret_name, size_t name_bytes)
 {
     struct ebb_status status;
 
-    if (ebb__status_read("", pid, &status) == 0 && ebb__status_has(&status, EBB_STATUS_NAME))
+    if (ebb__status_read(root, pid, &status) == 0 && ebb__status_has(&status, EBB_STATUS_NAME))
         snprintf(ret_name, name_bytes, "%s", status.name);
     else
         snprintf(ret_name, name_bytes, "process");
@@ -59,14 +59,14 @@ static bool parse_pid(const char *text, const char *end, pid_t *ret_pid)
 static int take_pid(struct ebb_target *target, pid_t pid)
 {
     struct ebb_status status;
-    int err = ebb__status_read("", pid, &status);
+    int err = ebb__status_read(target->root, pid, &status);
 
     if (err != 0 || (ebb__status_has(&status, EBB_STATUS_STATE) && strchr("ZX", status.state) != NULL)) {
         fprintf(stderr, "ebb %s: there is no process %d\n", target->command, (int)pid);
         return EBB_EXIT_NO_TARGET;
     }
     target->pid = ebb__status_has(&status, EBB_STATUS_TGID) ? (pid_t)status.tgid : pid;
-    ebb__target_name(target->pid, target->name, sizeof(target->name));
+    ebb__target_name(target->root, target->pid, target->name, sizeof(target->name));
     return EBB_EXIT_OK;
 }
 
@@ -99,16 +99,13 @@ static int take_pidfile(struct ebb_target *target, const char *path)
 /* ---- by name ---- */
 
 /* The file name of a process's first argument, as pidof(8) sees it. */
-static bool first_argument_is(pid_t pid, const char *name)
+static bool first_argument_is(const char *root, pid_t pid, const char *name)
 {
-    char path[64];
     char text[PATH_MAX];
     const char *slash;
     ssize_t got;
-    int fd;
+    int fd = ebb__proc_open(root, pid, "cmdline");
 
-    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     got = read(fd, text, sizeof(text) - 1);
@@ -122,18 +119,18 @@ static bool first_argument_is(pid_t pid, const char *name)
 
 /* With `by_argument` the first argument is compared, which takes the address space lock of the process and can wait for
  * it; else only what the kernel calls it. */
-static bool has_name(pid_t pid, const char *name, bool by_argument)
+static bool has_name(const char *root, pid_t pid, const char *name, bool by_argument)
 {
     struct ebb_status status;
 
-    if (pid == getpid() || ebb__status_read("", pid, &status) != 0 ||
+    if ((root[0] == '\0' && pid == getpid()) || ebb__status_read(root, pid, &status) != 0 ||
         !ebb__status_has(&status, EBB_STATUS_NAME) || !ebb__status_has(&status, EBB_STATUS_STATE) ||
         strchr("ZX", status.state) != NULL)
         return false;
     if (by_argument)
-        return first_argument_is(pid, name);
+        return first_argument_is(root, pid, name);
     if (strlen(name) > COMM_LEN)
-        return strncmp(status.name, name, COMM_LEN) == 0 && first_argument_is(pid, name);
+        return strncmp(status.name, name, COMM_LEN) == 0 && first_argument_is(root, pid, name);
     return strcmp(status.name, name) == 0;
 }
 
@@ -142,35 +139,33 @@ struct found {
     unsigned count;
 };
 
-static int search(const char *name, bool by_argument, struct found *found)
+static int search(const char *root, const char *name, bool by_argument, struct found *found)
 {
-    struct dirent *entry;
-    DIR *dir = opendir("/proc");
+    struct ebb_procs procs;
+    pid_t pid;
+    int err = ebb__procs_open(&procs, root);
 
-    if (dir == NULL)
-        return -errno;
-    while ((entry = readdir(dir)) != NULL) {
-        pid_t pid;
-
-        if (!parse_pid(entry->d_name, entry->d_name + strlen(entry->d_name), &pid) ||
-            !has_name(pid, name, by_argument))
+    if (err != 0)
+        return err;
+    while ((pid = ebb__procs_next(&procs)) != 0) {
+        if (!has_name(root, pid, name, by_argument))
             continue;
         if (found->count < LISTED_MAX)
             found->pids[found->count] = pid;
         found->count++;
     }
-    closedir(dir);
+    ebb__procs_close(&procs);
     return 0;
 }
 
 static int take_name(struct ebb_target *target, const char *name)
 {
     struct found found = {.count = 0};
-    int err = search(name, false, &found);
+    int err = search(target->root, name, false, &found);
 
     /* Programs may have given themselves another name. */
     if (err == 0 && found.count == 0)
-        err = search(name, true, &found);
+        err = search(target->root, name, true, &found);
     if (err != 0) {
         fprintf(stderr, "ebb %s: cannot read /proc: %s\n", target->command, strerror(-err));
         return EBB_EXIT_FAILED;
@@ -189,9 +184,9 @@ static int take_name(struct ebb_target *target, const char *name)
     return EBB_EXIT_FAILED;
 }
 
-int ebb__target_find(const char *command, const char *text, struct ebb_target *ret_target)
+int ebb__target_find(const char *command, const char *root, const char *text, struct ebb_target *ret_target)
 {
-    struct ebb_target target = {.command = command};
+    struct ebb_target target = {.command = command, .root = root};
     pid_t pid;
     int status;
 
@@ -228,8 +223,8 @@ static void remedy(const struct ebb_target *target, char *ret_text, size_t text_
 {
     struct ebb_status status;
     long scope = sysctl_number("/proc/sys/kernel/yama/ptrace_scope");
-    bool known =
-        ebb__status_read("", target->pid, &status) == 0 && ebb__status_has(&status, EBB_STATUS_UID_REAL);
+    bool known = ebb__status_read(target->root, target->pid, &status) == 0 &&
+                 ebb__status_has(&status, EBB_STATUS_UID_REAL);
 
     if (scope == 3)
         snprintf(ret_text, text_bytes,
@@ -261,8 +256,9 @@ int ebb__target_failed(const struct ebb_target *target, int err)
     char text[256];
 
     if (err == -ESRCH || err == -ENOENT) {
-        if (ebb__status_read("", target->pid, &status) == 0 && ebb__status_has(&status, EBB_STATUS_STATE) &&
-            strchr("ZX", status.state) == NULL && !ebb__status_has(&status, EBB_STATUS_VM_SIZE)) {
+        if (ebb__status_read(target->root, target->pid, &status) == 0 &&
+            ebb__status_has(&status, EBB_STATUS_STATE) && strchr("ZX", status.state) == NULL &&
+            !ebb__status_has(&status, EBB_STATUS_VM_SIZE)) {
             fprintf(stderr, "ebb %s: %s (pid %d) is a thread of the kernel and has no memory of its own\n",
                     target->command, target->name, (int)target->pid);
             return EBB_EXIT_FAILED;

@@ -30,6 +30,25 @@ const char *ebb__units_bytes(uint64_t bytes, char buf[EBB_UNITS_BYTES])
     return buf;
 }
 
+const char *ebb__units_short(uint64_t bytes, char buf[EBB_UNITS_BYTES])
+{
+    static const char UNITS[] = "KMGTPE";
+    unsigned unit = 0;
+    double value = (double)bytes / 1024;
+
+    if (bytes < 1024) {
+        snprintf(buf, EBB_UNITS_BYTES, "%u", (unsigned)bytes);
+        return buf;
+    }
+    while (value >= 1023.5) {
+        value /= 1024;
+        unit++;
+    }
+    /* What would be rounded to 100.0 has no digit behind the point either. */
+    snprintf(buf, EBB_UNITS_BYTES, value < 99.95 ? "%.1f%c" : "%.0f%c", value, UNITS[unit]);
+    return buf;
+}
+
 const char *ebb__units_change(uint64_t from, uint64_t to, char buf[EBB_UNITS_BYTES])
 {
     char size[EBB_UNITS_BYTES];

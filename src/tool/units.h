@@ -13,6 +13,9 @@
 /* "512 B", "1.5 KiB", "812.4 MiB", in units of 1024. Returns `buf`. */
 const char *ebb__units_bytes(uint64_t bytes, char buf[EBB_UNITS_BYTES]);
 
+/* The same in few characters, for tables: "512", "1.5K", "812M", "19.4G". */
+const char *ebb__units_short(uint64_t bytes, char buf[EBB_UNITS_BYTES]);
+
 /* The same with a sign for the change from one to the other. */
 const char *ebb__units_change(uint64_t from, uint64_t to, char buf[EBB_UNITS_BYTES]);
 
