@@ -118,8 +118,8 @@ static int check_shelf(const struct span_shelf *shelf)
 
 int ebb__cache_check(void)
 {
-    const struct ebb_thread *t = &ebb__thread;
-    if (check_shelf(t->mine != NULL ? &t->mine->shelf : &t->cache->shelf) != 0)
+    const struct thread_cache *tc = ebb__thread.mine != NULL ? ebb__thread.mine : ebb__thread.cache;
+    if (check_shelf(&tc->shelf) != 0)
         return -EUCLEAN;
     for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {
         if (check_bin(&my_bins()[c], c) != 0)
