@@ -15,19 +15,23 @@
 #define EBB_PROBE_PROBE_H
 
 #include "probe/auxv.h"
+#include "probe/cgroup.h"
 #include "probe/elf_file.h"
 #include "probe/fact.h"
 #include "probe/file.h"
+#include "probe/host.h"
 #include "probe/keyed.h"
 #include "probe/lines.h"
 #include "probe/linkmap.h"
 #include "probe/maps.h"
+#include "probe/meminfo.h"
 #include "probe/pages.h"
 #include "probe/peek.h"
 #include "probe/proc.h"
 #include "probe/procs.h"
 #include "probe/scan.h"
 #include "probe/smaps.h"
+#include "probe/stat.h"
 #include "probe/status.h"
 #include "probe/vma_query.h"
 
