@@ -117,9 +117,9 @@ static void print_zsh_option(const struct ebb_opt *row)
 
     for (int with_letter = 0; with_letter <= (row->letter != '\0'); with_letter++) {
         if (with_letter)
-            printf(" \\\n            '-%c[", row->letter);
+            printf(" \\\n            '%s-%c[", row->kind == EBB_OPT_LIST ? "*" : "", row->letter);
         else
-            printf(" \\\n            '--%s[", row->name);
+            printf(" \\\n            '%s--%s[", row->kind == EBB_OPT_LIST ? "*" : "", row->name);
         print_quoted(row->help, "[]:\\");
         printf("]");
         if (row->kind != EBB_OPT_FLAG)

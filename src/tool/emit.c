@@ -65,8 +65,8 @@ int ebb__output_root(const struct ebb_opt_spec *spec, const struct ebb_output *o
     }
     snprintf(path, sizeof(path), "%s/proc", output->root);
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        fprintf(stderr, "ebb %s: %s is no captured tree: it has no folder proc\n",
-                spec->command, output->root);
+        fprintf(stderr, "ebb %s: %s is no captured tree: it has no folder proc\n", spec->command,
+                output->root);
         return EBB_EXIT_FAILED;
     }
     *ret_root = output->root;

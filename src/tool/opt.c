@@ -79,6 +79,24 @@ static int parse_pid(const char *text, pid_t *ret_pid)
     return 0;
 }
 
+static int parse_count(const char *text, unsigned *ret_count)
+{
+    pid_t value;
+    int err = parse_pid(text, &value);
+
+    if (err == 0)
+        *ret_count = (unsigned)value;
+    return err;
+}
+
+static int append(struct ebb_opt_list *list, const char *value)
+{
+    if (list->count == EBB_OPT_LIST_MAX)
+        return -E2BIG;
+    list->items[list->count++] = value;
+    return 0;
+}
+
 /* Stores the value of an option in its target. */
 static int store(const struct ebb_opt *row, const char *value)
 {
@@ -94,8 +112,24 @@ static int store(const struct ebb_opt *row, const char *value)
         return parse_pid(value, row->target);
     case EBB_OPT_DURATION:
         return ebb__opt_duration(value, row->target);
+    case EBB_OPT_COUNT:
+        return parse_count(value, row->target);
+    case EBB_OPT_LIST:
+        return append(row->target, value);
     }
     return -EINVAL;
+}
+
+/* Says what a value should have been. */
+static void complain_value(const struct ebb_opt_spec *spec, const struct ebb_opt *row, const char *value)
+{
+    if (row->kind == EBB_OPT_LIST)
+        ebb__opt_usage(spec, "--%s may be given %d times", row->name, EBB_OPT_LIST_MAX);
+    else
+        ebb__opt_usage(spec, "--%s: '%s' is not %s", row->name, value,
+                       row->kind == EBB_OPT_PID     ? "a process id"
+                       : row->kind == EBB_OPT_COUNT ? "a whole number above 0"
+                                                    : "a duration such as 500ms, 2s, 0.5 or 1m");
 }
 
 /* Builds the two descriptions that getopt_long() wants. */
@@ -173,9 +207,7 @@ enum ebb_opt_result ebb__opt_parse(const struct ebb_opt_spec *spec, int argc, ch
         if (row == NULL)
             continue; /* getopt_long() returns no other code */
         if (store(row, optarg) != 0) {
-            ebb__opt_usage(spec, "--%s: '%s' is not %s", row->name, optarg,
-                           row->kind == EBB_OPT_PID ? "a process id"
-                                                    : "a duration such as 500ms, 2s, 0.5 or 1m");
+            complain_value(spec, row, optarg);
             return EBB_OPT_USAGE;
         }
     }

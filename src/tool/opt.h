@@ -13,6 +13,15 @@ enum ebb_opt_kind {
     EBB_OPT_FILE,     /* const char *, completed as a file name */
     EBB_OPT_PID,      /* pid_t, above 0 */
     EBB_OPT_DURATION, /* long, in milliseconds; written 500ms, 2s, 1m, or in seconds: 2, 0.5 */
+    EBB_OPT_COUNT,    /* unsigned, above 0 */
+    EBB_OPT_LIST,     /* struct ebb_opt_list: may be given again and again */
+};
+
+#define EBB_OPT_LIST_MAX 32
+
+struct ebb_opt_list {
+    const char *items[EBB_OPT_LIST_MAX];
+    unsigned count;
 };
 
 struct ebb_opt {
