@@ -189,8 +189,8 @@ def grow_until_a_kill(group, log, hogs, grower):
 
 def play(random_numbers, number):
     """One scene: (predicted, the others within the error, killed, largest, highest oom_score), as processes."""
-    group = Group(number)
     log = KernelLog()
+    group = Group(number)
     hogs = []
     try:
         # The one that will grow is rarely one that oom_score_adj marks: so many a smaller one dies for it.
@@ -237,16 +237,26 @@ def thirty_real_kills_are_predicted():
     assert SCENES - largest >= SCENES // 2, f"in only {SCENES - largest} scenes was another than the largest killed"
 
 
+def quotient(a, b):
+    """As C divides: towards zero."""
+    return -(-a // b) if a < 0 else a // b
+
+
 @case
 def scores_are_the_kernels():
-    """Processes change between two readings: one of some looks must agree wholly."""
-    for _ in range(50):
-        settings = report()["settings"]
-        assert settings["score_count"] > 3, settings
-        if settings["score_differs"] == 0:
-            print(f"# {settings['score_count']} processes", flush=True)
+    """Every process whose memory rests for a moment between two readings has the oom_score that its points give."""
+    agreed, seen = set(), {}
+    for _ in range(20):
+        told = report("--scope", "host", "--top", 1000000)
+        total = told["scopes"][0]["total_pages"]
+        now = {row["pid"]: row for row in told["order"] if row["points_pages"] is not None and row["score"] is not None}
+        agreed |= {pid for pid, row in now.items()
+                   if row["score"] == max(quotient((1000 + quotient(row["points_pages"] * 1000, total)) * 2, 3), 0)}
+        seen = now if not seen else {pid: row for pid, row in now.items() if pid in seen}
+        if len(seen) > 3 and set(seen) <= agreed:
+            print(f"# {len(seen)} processes", flush=True)
             return
-    raise AssertionError(settings)
+    raise AssertionError([row for pid, row in seen.items() if pid not in agreed])
 
 
 @case
