@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ def case(function):
 
 
 def main():
+    # A run that was started by nohup ignores it, and hands that on to every program under test.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     only = sys.argv[1:]
     chosen = [f for f in CASES if not only or f.__name__ in only]
     print(f"1..{len(chosen)}", flush=True)
