@@ -5,6 +5,7 @@
 #include "tool/emit.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -83,11 +84,11 @@ void ebb__emit_begin(struct ebb_emit *emit)
     time_t now = time(NULL);
     struct tm utc;
 
-    emit->section = NULL;
-    emit->section_count = 0;
     gmtime_r(&now, &utc);
     strftime(emit->time, sizeof(emit->time), "%Y-%m-%dT%H:%M:%SZ", &utc);
     writer_of(emit)->begin(emit);
+    emit->section = NULL;
+    emit->section_count = 0;
 }
 
 static void end_section(struct ebb_emit *emit)
@@ -128,6 +129,7 @@ void ebb__emit_end(struct ebb_emit *emit)
 {
     end_section(emit);
     writer_of(emit)->end(emit);
+    emit->report_count++;
     fflush(emit->stream);
 }
 
@@ -143,7 +145,9 @@ const char *ebb__emit_plain(const struct ebb_column *column, const struct ebb_ce
         snprintf(buf, EBB_EMIT_PLAIN_BYTES, "%" PRId64, cell->signed_number);
         return buf;
     case EBB_CELL_REAL:
-        snprintf(buf, EBB_EMIT_PLAIN_BYTES, "%.6g", cell->real);
+        if (!isfinite(cell->real))
+            break;
+        snprintf(buf, EBB_EMIT_PLAIN_BYTES, "%.10g", cell->real);
         return buf;
     case EBB_CELL_TEXT:
         return cell->text;
@@ -166,7 +170,7 @@ bool ebb__emit_real(const struct ebb_cell *cell, double *ret_value)
         return true;
     case EBB_CELL_REAL:
         *ret_value = cell->real;
-        return true;
+        return isfinite(cell->real);
     case EBB_CELL_BOOL:
         *ret_value = cell->yes;
         return true;

@@ -18,7 +18,10 @@
  *   jsonl        a line for each row, with "schema", "time" and "section" before the cells
  *   csv          a line of names and lines of cells for each section, the name of the section first; unknown cells are empty
  *   openmetrics  a family for each column with a number, ebb_COMMAND_SECTION_COLUMN with the suffix of its unit; columns
- *                marked as labels name the row
+ *                marked as labels name the row. A report ends in "# EOF"; a repeated one is as many expositions
+ *
+ * Texts may hold anything. Bytes that are no UTF-8 are replaced, except in CSV, which has no encoding; what would move a
+ * terminal's cursor is "?" for people. A real number that is none (0 / 0) is not known.
  *
  * Costs: rows leave at once, so a table may be as long as it likes; OpenMetrics, which wants families together, and notes in JSON are
  * kept in memory until the end of their section or report. One thread. Failures of writing are main()'s to report.
@@ -156,6 +159,7 @@ struct ebb_emit {
         *headed;            /* whose headings were the last: a report that is repeated prints them once */
     unsigned row_count;     /* of the section */
     unsigned section_count; /* of the report */
+    unsigned report_count;  /* before this one */
     char time[32];          /* of the report, ISO 8601 */
     struct ebb_json json;
     char *notes; /* JSON: an array's inside; OpenMetrics has none */

@@ -3,11 +3,13 @@
  * Reports for people: columns with headings, names with values, and sentences.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tool/emit_priv.h"
 #include "tool/units.h"
+#include "tool/utf8.h"
 
 #define CELL_BYTES 64
 
@@ -33,15 +35,15 @@ static void print_bytes(const struct ebb_emit *emit, uint64_t bytes, char buf[CE
     snprintf(buf, CELL_BYTES, "%" PRIu64, (bytes >> shift) + ((bytes & ((UINT64_C(1) << shift) - 1)) != 0));
 }
 
+/* Small shares and rates keep two digits: 0.04 is not none. */
 static void print_real(const struct ebb_column *column, double value, char buf[CELL_BYTES])
 {
-    bool whole = column->as == EBB_AS_RATE && (value >= 100 || value == 0);
+    bool fine = column->as == EBB_AS_PERCENT || column->as == EBB_AS_RATE;
+    int digits = fine && value < 10 && value > -10 ? 2 : 1;
 
-    snprintf(buf, CELL_BYTES,
-             column->as == EBB_AS_PERCENT && value < 10 && value > -10 ? "%.2f"
-             : whole                                                   ? "%.0f"
-                                                                       : "%.1f",
-             value);
+    if (column->as == EBB_AS_RATE && (value >= 100 || value == 0))
+        digits = 0;
+    snprintf(buf, CELL_BYTES, "%.*f", digits, value);
 }
 
 static const char *print_cell(const struct ebb_emit *emit, const struct ebb_column *column,
@@ -55,7 +57,9 @@ static const char *print_cell(const struct ebb_emit *emit, const struct ebb_colu
     case EBB_CELL_BOOL:
         return cell->yes ? "yes" : "no";
     case EBB_CELL_REAL:
-        if (column->as == EBB_AS_BYTES && cell->real >= 0)
+        if (!isfinite(cell->real))
+            return "-";
+        if (column->as == EBB_AS_BYTES && cell->real >= 0 && cell->real < 0x1p64)
             print_bytes(emit, (uint64_t)cell->real, buf);
         else
             print_real(column, cell->real, buf);
@@ -84,20 +88,32 @@ static const char *print_cell(const struct ebb_emit *emit, const struct ebb_colu
     return buf;
 }
 
-/* Names are chosen by those whom they name: no control characters for the terminal. */
+/* Names are chosen by those whom they name: no control characters for the terminal, and nothing that it cannot show. Each such
+ * character becomes one '?', so that columns stay where they are. */
 static void put_text(FILE *stream, const char *text)
 {
-    for (; *text != '\0'; text++)
-        fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, stream);
+    while (*text != '\0') {
+        unsigned len = ebb__utf8_len(text);
+
+        if (len == 0 || ebb__utf8_is_control(text))
+            fputc('?', stream);
+        else
+            fwrite(text, 1, len, stream);
+        text += len == 0 ? 1 : len;
+    }
 }
 
-/* Columns of the terminal that a text takes: UTF-8 continuation bytes take none. */
+/* Columns of the terminal that a text takes as put_text() writes it. */
 static int width_of(const char *text)
 {
     int width = 0;
 
-    for (; *text != '\0'; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
+    while (*text != '\0') {
+        unsigned len = ebb__utf8_len(text);
+
+        text += len == 0 ? 1 : len;
+        width++;
+    }
     return width;
 }
 
@@ -114,7 +130,9 @@ static void put_padded(FILE *stream, const char *text, const struct ebb_column *
 
 static void begin(struct ebb_emit *emit)
 {
-    (void)emit;
+    /* With one section a repeated report is one table; with several each look begins anew. */
+    if (emit->section_count > 1)
+        emit->headed = NULL;
 }
 
 static void section_begin(struct ebb_emit *emit)
@@ -122,7 +140,7 @@ static void section_begin(struct ebb_emit *emit)
     const struct ebb_section *section = emit->section;
     bool again = emit->headed == section;
 
-    if (!again && (emit->section_count != 0 || emit->headed != NULL))
+    if (!again && (emit->section_count != 0 || emit->report_count != 0))
         fputc('\n', emit->stream);
     if (section->title != NULL && emit->header && !again)
         fprintf(emit->stream, "%s\n", section->title);
@@ -195,9 +213,7 @@ static void note(struct ebb_emit *emit, const char *key, const char *text)
 
 static void end(struct ebb_emit *emit)
 {
-    /* With one section a repeated report is one table; with several each look begins anew. */
-    if (emit->section_count > 1)
-        emit->headed = NULL;
+    (void)emit;
 }
 
 const struct ebb_emit_writer ebb__emit_human = {begin, section_begin, row, section_end, note, end};

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tool/emit_priv.h"
+#include "tool/utf8.h"
 
 static void nothing(struct ebb_emit *emit)
 {
@@ -208,23 +209,44 @@ const struct ebb_emit_writer ebb__emit_csv = {nothing, csv_section_begin, csv_ro
 
 /* ---- OpenMetrics ---- */
 
-/* The name of a column's family: without its own word for the unit, with OpenMetrics' one. */
+/* How a family ends: without our word for its unit, with that of OpenMetrics. */
+static const struct {
+    enum ebb_as as;
+    const char *from;
+    const char *unit;
+} FAMILY_UNITS[] = {
+    {EBB_AS_BYTES, "_bytes_per_s", "bytes_per_second"},
+    {EBB_AS_BYTES, "_bytes", "bytes"},
+    {EBB_AS_PERCENT, "_percent", "ratio"},
+    {EBB_AS_MS, "_ms", "seconds"},
+};
+
+static bool ends_in(const char *text, size_t len, const char *ending)
+{
+    size_t ending_len = strlen(ending);
+
+    return len > ending_len && memcmp(text + len - ending_len, ending, ending_len) == 0;
+}
+
 static void family_name(const struct ebb_emit *emit, const struct ebb_column *column, char *ret_name,
                         size_t name_bytes, const char **ret_unit)
 {
-    static const struct {
-        const char *from;
-        const char *unit;
-    } UNITS[] = {[EBB_AS_BYTES] = {"_bytes", "bytes"},
-                 [EBB_AS_PERCENT] = {"_percent", "ratio"},
-                 [EBB_AS_MS] = {"_ms", "seconds"},
-                 [EBB_AS_BOOL] = {NULL, NULL}};
-    const char *from = UNITS[column->as].from;
-    const char *unit = UNITS[column->as].unit;
+    const char *unit = NULL;
     size_t len = strlen(column->key);
 
-    if (from != NULL && len > strlen(from) && strcmp(column->key + len - strlen(from), from) == 0)
-        len -= strlen(from);
+    for (unsigned i = 0; i < sizeof(FAMILY_UNITS) / sizeof(FAMILY_UNITS[0]) && column->as != EBB_AS_TEXT;
+         i++) {
+        if (FAMILY_UNITS[i].as != column->as)
+            continue;
+        unit = FAMILY_UNITS[i].unit;
+        if (!ends_in(column->key, len, FAMILY_UNITS[i].from))
+            continue;
+        len -= strlen(FAMILY_UNITS[i].from);
+        break;
+    }
+    /* The name of a counter without its "_total", which is the sample's. */
+    if (column->counter && ends_in(column->key, len, "_total"))
+        len -= strlen("_total");
     snprintf(ret_name, name_bytes, "ebb_%s_%s_%.*s%s%s", emit->command, emit->section->key, (int)len,
              column->key, unit == NULL ? "" : "_", unit == NULL ? "" : unit);
     for (char *at = ret_name; *at != '\0'; at++)
@@ -233,16 +255,21 @@ static void family_name(const struct ebb_emit *emit, const struct ebb_column *co
     *ret_unit = unit;
 }
 
+/* A label's value or a help text; OpenMetrics is UTF-8. */
 static void put_label(FILE *stream, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        if (*text == '\n') {
+    while (*text != '\0') {
+        unsigned len = ebb__utf8_len(text);
+
+        if (len == 0)
+            fputs("\xef\xbf\xbd", stream);
+        else if (*text == '\n')
             fputs("\\n", stream);
-            continue;
-        }
-        if (*text == '"' || *text == '\\')
-            fputc('\\', stream);
-        fputc(*text, stream);
+        else if (*text == '"' || *text == '\\')
+            fprintf(stream, "\\%c", *text);
+        else
+            fwrite(text, 1, len, stream);
+        text += len == 0 ? 1 : len;
     }
 }
 
@@ -280,8 +307,11 @@ static void om_sample(struct ebb_emit *emit, unsigned at, const struct ebb_cell 
         fprintf(stream, "# TYPE %s %s\n", name, column->counter ? "counter" : "gauge");
         if (unit != NULL)
             fprintf(stream, "# UNIT %s %s\n", name, unit);
-        if (column->help != NULL)
-            fprintf(stream, "# HELP %s %s\n", name, column->help);
+        if (column->help != NULL) {
+            fprintf(stream, "# HELP %s ", name);
+            put_label(stream, column->help);
+            fputc('\n', stream);
+        }
     }
     stream = emit->families[at].stream;
     fprintf(stream, "%s%s", name, column->counter ? "_total" : "");

@@ -8,39 +8,21 @@
 #include <math.h>
 #include <stddef.h>
 
-/* Bytes of the UTF-8 character at `text`, 0 when there is none. */
-static unsigned utf8_len(const unsigned char *text)
-{
-    unsigned len = text[0] < 0x80                      ? 1
-                   : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-                   : (text[0] & 0xf0) == 0xe0          ? 3
-                                                       : 0;
-
-    if (text[0] >= 0xf0 && text[0] < 0xf5)
-        len = 4;
-    for (unsigned i = 1; i < len; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    /* Forms that are too long, surrogates, and beyond the last code point. */
-    if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] >= 0xa0) ||
-        (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] >= 0x90))
-        return 0;
-    return len;
-}
+#include "tool/utf8.h"
 
 static void print_string(FILE *stream, const char *value)
 {
-    const unsigned char *at = (const unsigned char *)value;
+    const char *at = value;
 
     fputc('"', stream);
     while (*at != '\0') {
-        unsigned len = utf8_len(at);
+        unsigned len = ebb__utf8_len(at);
 
         if (len == 0) {
             fputs("\\ufffd", stream);
             at++;
-        } else if (*at < ' ' || *at == 0x7f) {
-            fprintf(stream, "\\u%04x", *at++);
+        } else if (len == 1 && ebb__utf8_is_control(at)) {
+            fprintf(stream, "\\u%04x", (unsigned char)*at++);
         } else {
             if (*at == '"' || *at == '\\')
                 fputc('\\', stream);

@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t half = size / 2;
 
     if (ebb__cgroup_tree_parse((const char *)data, half, size % 2 == 0, &tree) != 0) {
-        tree = (struct ebb_cgroup_tree){.version = size % 2 == 0 ? 2 : 1, .mount = "/sys/fs/cgroup", .top = "/"};
+        tree =
+            (struct ebb_cgroup_tree){.version = size % 2 == 0 ? 2 : 1, .mount = "/sys/fs/cgroup", .top = "/"};
     } else if (tree.version != 0) {
         FUZZ_CHECK(tree.mount[0] == '/' && memchr(tree.mount, '\0', sizeof(tree.mount)) != NULL);
         FUZZ_CHECK(memchr(tree.top, '\0', sizeof(tree.top)) != NULL);
