@@ -21,14 +21,8 @@ static int parse(const char *text, struct ebb_stat *ret_stat)
 
 static void test_names(void **state)
 {
-    static const char *const NAMES[] = {"plain",
-                                        "two words",
-                                        ")",
-                                        "a) S 1 2 (b",
-                                        "new\nline",
-                                        "gr\xc3\xbc\xc3\x9f"
-                                        "e",
-                                        ""};
+    static const char *const NAMES[] = {"plain",     "two words",          ")", "a) S 1 2 (b",
+                                        "new\nline", "gr\xc3\xbc\xc3\x9f", ""};
 
     (void)state;
     for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
@@ -64,14 +58,17 @@ static void test_damaged(void **state)
         "77 a" REST,
         "99999999999 (a)" REST,
         "77 (a) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27\n",
-        "77 (a) S 99999999999 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 "
-        "28 29 30 31 32 33 34 35 36 37 38 39 40 41\n"};
+        "77 (a) S 99999999999 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22\n"};
     struct ebb_stat stat;
     char text[] = "77 (a)" REST;
+    char wide[512];
 
     (void)state;
     for (size_t i = 0; i < sizeof(TEXTS) / sizeof(TEXTS[0]); i++)
         assert_int_equal(parse(TEXTS[i], &stat), -EBADMSG);
+    /* A parent that is no process id. */
+    snprintf(wide, sizeof(wide), "77 (a) S 99999999999%s", strstr(REST, " 5 6"));
+    assert_int_equal(parse(wide, &stat), -EBADMSG);
     /* A line that is cut off anywhere proves nothing. */
     for (size_t len = 0; len + 1 < sizeof(text); len++)
         assert_int_equal(ebb__stat_parse(text, len, &stat), len == sizeof(text) - 1 ? 0 : -EBADMSG);
