@@ -2,6 +2,8 @@
 """The limit of mappings, on the real kernel: a process fills its address space, and `ebb maps --budget` says what will fail."""
 
 import contextlib
+import fcntl
+import functools
 import json
 import os
 import signal
@@ -21,12 +23,37 @@ FILLABLE = 130000
 PEAK_KIB = 8 * 1024
 
 
+@contextlib.contextmanager
+def limit_locked(how):
+    """Runs of this test at the same time agree on who counts on the limit, and who changes it: by a lock on its very file."""
+    with open(LIMIT_FILE, encoding="utf-8") as file:
+        end = time.monotonic() + 120
+        while True:
+            try:
+                fcntl.flock(file, how | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise Skip("another run of this test holds vm.max_map_count") from None
+                time.sleep(0.05)
+        yield
+
+
 def limit():
     with open(LIMIT_FILE, encoding="utf-8") as file:
         value = int(file.read())
     if value > FILLABLE:
         raise Skip(f"vm.max_map_count is {value}: too many mappings to make")
     return value
+
+
+def counts_on_the_limit(function):
+    """The case runs while nobody changes the limit."""
+    @functools.wraps(function)
+    def locked():
+        with limit_locked(fcntl.LOCK_SH):
+            function()
+    return locked
 
 
 class Holder:
@@ -99,21 +126,25 @@ def fill(mode, cause, first_call, call, error, per_step, slack=0):
 
 
 @case
+@counts_on_the_limit
 def holes_of_munmap():
     fill(["holes"], "holes", "munmap()", "munmap", "ENOMEM", 1)
 
 
 @case
+@counts_on_the_limit
 def parts_with_another_protection():
     fill(["protect"], "protection", "mprotect()", "mprotect", "ENOMEM", 2)
 
 
 @case
+@counts_on_the_limit
 def parts_with_other_advice():
     fill(["advice"], "advice", "madvise()", "madvise", "EAGAIN", 2)
 
 
 @case
+@counts_on_the_limit
 def files_mapped_again_and_again():
     fill(["files", os.path.join(tap.folder(), "mapped")], "files", "mmap()", "mmap", "ENOMEM", 1, slack=1)
 
@@ -123,6 +154,7 @@ OPERATIONS = {"mremap() to a fixed place": "mremap_fixed", "mremap() that must m
 
 
 @case
+@counts_on_the_limit
 def each_operation_fails_where_it_was_said_to():
     """At each number of mappings from seven below the limit to one above it, all operations are tried."""
     most = limit()
@@ -147,6 +179,7 @@ def each_operation_fails_where_it_was_said_to():
 
 
 @case
+@counts_on_the_limit
 def growth_and_the_time_to_the_limit():
     most = limit()
     with holder("holes") as held:
@@ -164,6 +197,7 @@ def growth_and_the_time_to_the_limit():
 
 
 @case
+@counts_on_the_limit
 def cost_of_looking():
     """Time is printed and not judged; peak memory is judged."""
     most = limit()
@@ -195,19 +229,19 @@ def cost_of_looking():
 
 @contextlib.contextmanager
 def raised_limit(value):
-    with open(LIMIT_FILE, encoding="utf-8") as file:
-        before = file.read()
-    if int(before) < value:
+    with limit_locked(fcntl.LOCK_EX):
+        with open(LIMIT_FILE, encoding="utf-8") as file:
+            before = file.read()
         try:
             with open(LIMIT_FILE, "w", encoding="utf-8") as file:
-                file.write(str(value))
+                file.write(str(max(value, int(before))))
         except OSError as error:
             raise Skip(f"vm.max_map_count is {before.strip()} and may not be raised: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        with open(LIMIT_FILE, "w", encoding="utf-8") as file:
-            file.write(before)
+        try:
+            yield
+        finally:
+            with open(LIMIT_FILE, "w", encoding="utf-8") as file:
+                file.write(before)
 
 
 @case
