@@ -9,6 +9,8 @@
 
 const char *ebb__fact_why(struct ebb_fact fact)
 {
+    const char *text;
+
     switch (-fact.err) {
     case 0:
         return fact.known ? "known" : "not read";
@@ -30,6 +32,7 @@ const char *ebb__fact_why(struct ebb_fact fact)
     case EINPROGRESS:
         return "left out: it would take long (--deep)";
     default:
-        return strerrordesc_np(-fact.err);
+        text = strerrordesc_np(-fact.err);
+        return text != NULL ? text : "an unknown error";
     }
 }

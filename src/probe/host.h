@@ -3,7 +3,7 @@
  * What the other numbers of a host are counted in: the size of its pages, the length of its clock ticks, its processors and kernel.
  *
  * The live host is asked by sysconf(3) and uname(2). A captured tree, which may come from another kind of machine, holds them in
- * the file MANIFEST at its root, which `ebb capture` writes:
+ * the file MANIFEST at its root:
  *
  *     ebb capture 1
  *     time: 2026-11-24T15:58:00Z

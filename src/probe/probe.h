@@ -6,7 +6,7 @@
  * reader, which takes a root directory: "" is the live host, anything else is a captured tree that looks like
  * it (ROOT/proc/PID/...). A fact that the source does not hold is absent, never 0.
  *
- * Nothing here allocates memory, prints or sleeps, except that elf_file.c uses libelf, which allocates.
+ * Nothing here prints or sleeps, and memory is allocated only by libelf (elf_file.c) and for open directories (procs.c, cgroup.c).
  * Readers open with O_NONBLOCK, so that a captured tree with a FIFO in it cannot hang them. On a live host
  * the kernel itself can still make a read of maps wait for the address space lock of the process that is
  * looked at.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * /proc/PID/smaps and smaps_rollup; see smaps.h.
+ * /proc/PID/smaps; see smaps.h.
  *
  * An entry ends where the next one's head line stands, so a walk is always one head line ahead: its name is kept in one of two
  * buffers while the caller still looks at the other.
@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "probe/keyed.h"
 #include "probe/proc.h"
 #include "probe/scan.h"
 
@@ -176,12 +175,14 @@ int ebb__smaps_next(struct ebb_smaps *smaps, struct ebb_smap *ret_smap)
     return got < 0 ? got : 1;
 }
 
-static struct ebb_fact sum_of(const struct ebb_smap *smap, const enum ebb_smaps_field *fields, unsigned count)
+/* Older kernels lack some of them: those are none. */
+static struct ebb_fact sum_of(const struct ebb_fact *facts, const enum ebb_smaps_field *fields,
+                              unsigned count)
 {
-    struct ebb_fact sum = smap->facts[fields[0]];
+    struct ebb_fact sum = facts[fields[0]];
 
     for (unsigned i = 1; i < count; i++) {
-        struct ebb_fact more = smap->facts[fields[i]];
+        struct ebb_fact more = facts[fields[i]];
 
         if (!sum.known)
             sum = more;
@@ -191,19 +192,19 @@ static struct ebb_fact sum_of(const struct ebb_smap *smap, const enum ebb_smaps_
     return sum;
 }
 
-struct ebb_fact ebb__smap_dirty(const struct ebb_smap *smap)
+struct ebb_fact ebb__smap_dirty(const struct ebb_fact facts[EBB_SMAPS_FIELD_COUNT])
 {
     static const enum ebb_smaps_field FIELDS[] = {EBB_SMAPS_SHARED_DIRTY, EBB_SMAPS_PRIVATE_DIRTY};
 
-    return sum_of(smap, FIELDS, 2);
+    return sum_of(facts, FIELDS, 2);
 }
 
-struct ebb_fact ebb__smap_huge(const struct ebb_smap *smap)
+struct ebb_fact ebb__smap_huge(const struct ebb_fact facts[EBB_SMAPS_FIELD_COUNT])
 {
     static const enum ebb_smaps_field FIELDS[] = {EBB_SMAPS_ANON_HUGE, EBB_SMAPS_SHMEM_HUGE,
                                                   EBB_SMAPS_FILE_HUGE};
 
-    return sum_of(smap, FIELDS, 3);
+    return sum_of(facts, FIELDS, 3);
 }
 
 uint64_t ebb__smaps_estimate_ms(uint64_t rss_bytes, uint64_t map_count)
@@ -211,55 +212,4 @@ uint64_t ebb__smaps_estimate_ms(uint64_t rss_bytes, uint64_t map_count)
     uint64_t walk_us = (rss_bytes >> 20) * WALK_US_PER_GIB >> 10;
 
     return walk_us / 1000 + map_count * TEXT_NS_PER_MAP / 1000000;
-}
-
-/* ---- the sum ---- */
-
-#define ROW(key, field)                                                                                      \
-    {                                                                                                        \
-        key, offsetof(struct ebb_smaps_rollup, field)                                                        \
-    }
-
-static const struct ebb_keyed_row ROLLUP[] = {
-    ROW("Rss", rss_bytes),
-    ROW("Pss", pss_bytes),
-    ROW("Pss_Anon", pss_anon_bytes),
-    ROW("Pss_File", pss_file_bytes),
-    ROW("Pss_Shmem", pss_shmem_bytes),
-    ROW("Shared_Clean", shared_clean_bytes),
-    ROW("Shared_Dirty", shared_dirty_bytes),
-    ROW("Private_Clean", private_clean_bytes),
-    ROW("Private_Dirty", private_dirty_bytes),
-    ROW("Referenced", referenced_bytes),
-    ROW("Anonymous", anonymous_bytes),
-    ROW("LazyFree", lazy_free_bytes),
-    ROW("AnonHugePages", anon_huge_bytes),
-    ROW("Swap", swap_bytes),
-    ROW("SwapPss", swap_pss_bytes),
-    ROW("Locked", locked_bytes),
-};
-
-#define ROLLUP_ROWS (sizeof(ROLLUP) / sizeof(ROLLUP[0]))
-
-/* Some 25 lines, and a head line. */
-#define ROLLUP_BYTES 4096
-
-int ebb__smaps_rollup_parse(const char *text, size_t len, struct ebb_smaps_rollup *ret_rollup)
-{
-    return ebb__keyed_parse(text, len, ROLLUP, ROLLUP_ROWS, ret_rollup);
-}
-
-int ebb__smaps_rollup_read(const char *root, pid_t pid, struct ebb_smaps_rollup *ret_rollup)
-{
-    char text[ROLLUP_BYTES];
-    size_t len;
-    int err = ebb__proc_read(root, pid, "smaps_rollup", text, sizeof(text), &len);
-
-    if (err == 0 && len == 0)
-        err = -ESRCH;
-    if (err == 0)
-        err = ebb__smaps_rollup_parse(text, len, ret_rollup);
-    if (err != 0)
-        ebb__keyed_unknown(err, ROLLUP, ROLLUP_ROWS, ret_rollup);
-    return err;
 }

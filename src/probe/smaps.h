@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * /proc/PID/smaps, one mapping at a time, and /proc/PID/smaps_rollup, their sum.
+ * /proc/PID/smaps, one mapping at a time.
  *
  * Reading costs the kernel a walk over the page tables of the process, some 21 ms for each resident GiB, during which the process
  * may have to wait for its own address space. Callers estimate first (ebb__smaps_estimate_ms()).
@@ -76,40 +76,12 @@ static inline bool ebb__smap_has_flag(const struct ebb_smap *smap, enum ebb_vm_f
 }
 
 /* Shared_Dirty and Private_Dirty, which pmap calls Dirty. */
-struct ebb_fact ebb__smap_dirty(const struct ebb_smap *smap);
+struct ebb_fact ebb__smap_dirty(const struct ebb_fact facts[EBB_SMAPS_FIELD_COUNT]);
 
 /* Memory in huge pages: AnonHugePages, ShmemPmdMapped and FilePmdMapped, as far as this kernel has them. */
-struct ebb_fact ebb__smap_huge(const struct ebb_smap *smap);
+struct ebb_fact ebb__smap_huge(const struct ebb_fact facts[EBB_SMAPS_FIELD_COUNT]);
 
 /* What reading all of smaps will take, from resident bytes and mappings. */
 uint64_t ebb__smaps_estimate_ms(uint64_t rss_bytes, uint64_t map_count);
-
-/* ---- the sum ---- */
-
-struct ebb_smaps_rollup {
-    struct ebb_fact rss_bytes;
-    struct ebb_fact pss_bytes;
-    struct ebb_fact pss_anon_bytes;
-    struct ebb_fact pss_file_bytes;
-    struct ebb_fact pss_shmem_bytes;
-    struct ebb_fact shared_clean_bytes;
-    struct ebb_fact shared_dirty_bytes;
-    struct ebb_fact private_clean_bytes;
-    struct ebb_fact private_dirty_bytes;
-    struct ebb_fact referenced_bytes;
-    struct ebb_fact anonymous_bytes;
-    struct ebb_fact lazy_free_bytes;
-    struct ebb_fact anon_huge_bytes;
-    struct ebb_fact swap_bytes;
-    struct ebb_fact swap_pss_bytes;
-    struct ebb_fact locked_bytes;
-};
-
-/* 0, or -EBADMSG when nothing is known. */
-int ebb__smaps_rollup_parse(const char *text, size_t len, struct ebb_smaps_rollup *ret_rollup);
-
-/* From ROOT/proc/PID/smaps_rollup. 0, or -errno; then all facts are unknown for that reason. -ESRCH for a process that has ended and for a
- * thread of the kernel. */
-int ebb__smaps_rollup_read(const char *root, pid_t pid, struct ebb_smaps_rollup *ret_rollup);
 
 #endif

@@ -197,15 +197,10 @@ static void print_fish(void)
 int ebb__cmd_completion(int argc, char **argv)
 {
     int first;
+    int status;
 
-    switch (ebb__opt_parse(&ebb__spec_completion, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_completion, argc, argv, &first, &status))
+        return status;
     if (argc - first != 1)
         return ebb__opt_usage(&ebb__spec_completion, "for which shell? bash, zsh or fish");
     if (strcmp(argv[first], "bash") == 0)

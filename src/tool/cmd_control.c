@@ -253,14 +253,8 @@ int ebb__cmd_control(int argc, char **argv)
     int status;
     int err;
 
-    switch (ebb__opt_parse(&ebb__spec_control, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_control, argc, argv, &first, &status))
+        return status;
     status = first == argc ? parse_order(0, NULL, &order)
                            : parse_order(argc - first - 1, argv + first + 1, &order);
     if (status == EBB_EXIT_OK)

@@ -155,14 +155,8 @@ int ebb__cmd_heap(int argc, char **argv)
     int first;
     int status;
 
-    switch (ebb__opt_parse(&ebb__spec_heap, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_heap, argc, argv, &first, &status))
+        return status;
     if (argc - first != 1)
         return ebb__opt_usage(&ebb__spec_heap, "which process? a pid, a name, or pidfile:PATH");
     if (options.watch_ms == 0)

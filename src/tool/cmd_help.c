@@ -19,15 +19,10 @@ int ebb__cmd_help(int argc, char **argv)
 {
     const struct ebb_command *command;
     int first;
+    int status;
 
-    switch (ebb__opt_parse(&ebb__spec_help, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_help, argc, argv, &first, &status))
+        return status;
     if (argc - first > 1)
         return ebb__opt_usage(&ebb__spec_help, "one command at a time");
     if (first == argc) {

@@ -126,9 +126,7 @@ void ebb__maps_title(const struct ebb_target *target, char ret_title[EBB_MAPS_TI
     while (len > 0 && line[len - 1] == '\0')
         len--;
     for (size_t i = 0; i < len; i++)
-        if (line[i] == '\0')
-            line[i] = ' ';
-        else if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f) /* the NULs between arguments too */
             line[i] = ' ';
     line[len] = '\0';
     snprintf(ret_title, EBB_MAPS_TITLE_BYTES, "%d:   %s", (int)target->pid, len == 0 ? target->name : line);
@@ -146,23 +144,6 @@ void ebb__maps_sum_add(struct ebb_maps_sum *sum, const struct ebb_fact facts[EBB
     for (unsigned i = 0; i < EBB_SMAPS_FIELD_COUNT; i++)
         sum->facts[i] = sum->count == 0 ? facts[i] : plus(sum->facts[i], facts[i]);
     sum->count++;
-}
-
-struct ebb_fact ebb__maps_dirty(const struct ebb_fact facts[EBB_SMAPS_FIELD_COUNT])
-{
-    return plus(facts[EBB_SMAPS_SHARED_DIRTY], facts[EBB_SMAPS_PRIVATE_DIRTY]);
-}
-
-struct ebb_fact ebb__maps_huge(const struct ebb_fact facts[EBB_SMAPS_FIELD_COUNT])
-{
-    struct ebb_fact sum = facts[EBB_SMAPS_ANON_HUGE];
-
-    /* Older kernels have only the first. */
-    if (sum.known && facts[EBB_SMAPS_SHMEM_HUGE].known)
-        sum.value += facts[EBB_SMAPS_SHMEM_HUGE].value;
-    if (sum.known && facts[EBB_SMAPS_FILE_HUGE].known)
-        sum.value += facts[EBB_SMAPS_FILE_HUGE].value;
-    return sum;
 }
 
 /* ---- what was asked for ---- */
@@ -240,14 +221,8 @@ int ebb__cmd_maps(int argc, char **argv)
     int status = EBB_EXIT_OK;
     int first;
 
-    switch (ebb__opt_parse(&ebb__spec_maps, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_maps, argc, argv, &first, &status))
+        return status;
     if (first == argc)
         return ebb__opt_usage(&ebb__spec_maps, "which process?");
     if (check_options(&ask) != EBB_EXIT_OK)

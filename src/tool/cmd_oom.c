@@ -33,14 +33,8 @@ int ebb__cmd_oom(int argc, char **argv)
     int first;
     int status;
 
-    switch (ebb__opt_parse(&ebb__spec_oom, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_oom, argc, argv, &first, &status))
+        return status;
     if (first != argc)
         return ebb__opt_usage(&ebb__spec_oom, "takes no operand; '%s' is one", argv[first]);
     status = ebb__output_root(&ebb__spec_oom, &options.output, &root);

@@ -306,15 +306,10 @@ static int check_process(void)
 int ebb__cmd_run(int argc, char **argv)
 {
     int first;
+    int status;
 
-    switch (ebb__opt_parse(&ebb__spec_run, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_run, argc, argv, &first, &status))
+        return status;
     if (options.check_pid != 0) {
         if (first != argc)
             return ebb__opt_usage(&ebb__spec_run, "--check starts nothing, so it takes no program");

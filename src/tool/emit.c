@@ -103,7 +103,6 @@ void ebb__emit_section(struct ebb_emit *emit, const struct ebb_section *section)
 {
     end_section(emit);
     emit->section = section;
-    emit->row_count = 0;
     writer_of(emit)->section_begin(emit);
     emit->section_count++;
 }
@@ -111,7 +110,6 @@ void ebb__emit_section(struct ebb_emit *emit, const struct ebb_section *section)
 void ebb__emit_row(struct ebb_emit *emit, const struct ebb_cell *cells)
 {
     writer_of(emit)->row(emit, cells);
-    emit->row_count++;
 }
 
 void ebb__emit_note(struct ebb_emit *emit, const char *key, const char *format, ...)

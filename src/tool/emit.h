@@ -157,8 +157,8 @@ struct ebb_emit {
     const struct ebb_section *section; /* NULL before the first one */
     const struct ebb_section
         *headed;            /* whose headings were the last: a report that is repeated prints them once */
-    unsigned row_count;     /* of the section */
     unsigned section_count; /* of the report */
+    bool in_notes;          /* people: a note was the last that was written */
     unsigned report_count;  /* before this one */
     char time[32];          /* of the report, ISO 8601 */
     struct ebb_json json;

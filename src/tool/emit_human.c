@@ -154,6 +154,7 @@ static void section_begin(struct ebb_emit *emit)
         fputc('\n', emit->stream);
     }
     emit->headed = section;
+    emit->in_notes = false;
 }
 
 static void put_facts(struct ebb_emit *emit, const struct ebb_cell *cells)
@@ -207,6 +208,10 @@ static void section_end(struct ebb_emit *emit)
 static void note(struct ebb_emit *emit, const char *key, const char *text)
 {
     (void)key;
+    /* Sentences stand apart from the table before them. */
+    if (!emit->in_notes && emit->section_count != 0)
+        fputc('\n', emit->stream);
+    emit->in_notes = true;
     put_text(emit->stream, text);
     fputc('\n', emit->stream);
 }

@@ -52,7 +52,4 @@ struct ebb_maps_sum {
 
 void ebb__maps_sum_add(struct ebb_maps_sum *sum, const struct ebb_fact facts[EBB_SMAPS_FIELD_COUNT]);
 
-struct ebb_fact ebb__maps_dirty(const struct ebb_fact facts[EBB_SMAPS_FIELD_COUNT]);
-struct ebb_fact ebb__maps_huge(const struct ebb_fact facts[EBB_SMAPS_FIELD_COUNT]);
-
 #endif

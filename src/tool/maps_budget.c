@@ -321,9 +321,6 @@ static void report(const struct ebb_maps_ask *ask, const struct item *items)
                 if (items[at].known)
                     part->emit(ask, &items[at]);
         }
-        if (human && items[round].limit.known &&
-            items[round].budget.count * 100 >= items[round].limit.value * HIGH_PERCENT)
-            fputc('\n', ask->emit->stream);
         for (unsigned at = first; at < end; at++)
             if (items[at].known)
                 emit_notes(ask, &items[at]);

@@ -61,9 +61,9 @@ static void emit_row(const struct ebb_maps_ask *ask, const struct groups *groups
         ebb__cell_fact(sum->facts[EBB_SMAPS_SIZE]),
         ebb__cell_fact(sum->facts[EBB_SMAPS_RSS]),
         ebb__cell_fact(sum->facts[EBB_SMAPS_PSS]),
-        ebb__cell_fact(ebb__maps_dirty(sum->facts)),
+        ebb__cell_fact(ebb__smap_dirty(sum->facts)),
         ebb__cell_fact(sum->facts[EBB_SMAPS_SWAP]),
-        ebb__cell_fact(ebb__maps_huge(sum->facts)),
+        ebb__cell_fact(ebb__smap_huge(sum->facts)),
         ebb__cell_text(what),
     };
 

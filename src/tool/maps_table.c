@@ -120,7 +120,7 @@ static void fill_facts(struct cells *cells, const struct ebb_fact facts[EBB_SMAP
 {
     for (unsigned i = 0; i < EBB_SMAPS_FIELD_COUNT; i++)
         cells->all[C_SMAPS + i] = ebb__cell_fact(facts[i]);
-    cells->all[C_DIRTY] = ebb__cell_fact(ebb__maps_dirty(facts));
+    cells->all[C_DIRTY] = ebb__cell_fact(ebb__smap_dirty(facts));
 }
 
 static void fill_cells(const struct ebb_maps_ask *ask, const struct ebb_target *target,
@@ -270,7 +270,7 @@ struct keeper {
 
 static bool keep(struct keeper *keeper, const struct ebb_maps_row *row, int sort)
 {
-    struct ebb_fact key = sort == EBB_MAPS_SORT_DIRTY ? ebb__maps_dirty(row->facts) : row->facts[sort];
+    struct ebb_fact key = sort == EBB_MAPS_SORT_DIRTY ? ebb__smap_dirty(row->facts) : row->facts[sort];
     char *file = strdup(row->file);
 
     if (file != NULL && keeper->count == keeper->room) {
@@ -445,7 +445,7 @@ static int table_for_machines(const struct ebb_maps_ask *ask)
             ebb__cell_fact(facts[EBB_SMAPS_SIZE]),
             ebb__cell_fact(facts[EBB_SMAPS_RSS]),
             ebb__cell_fact(facts[EBB_SMAPS_PSS]),
-            ebb__cell_fact(ebb__maps_dirty(facts)),
+            ebb__cell_fact(ebb__smap_dirty(facts)),
             ebb__cell_fact(facts[EBB_SMAPS_SWAP]),
         };
 

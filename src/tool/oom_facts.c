@@ -62,7 +62,6 @@ static int look(const struct ebb_oom_facts *facts, pid_t pid, struct ebb_oom_pro
     process->score = read_score(facts->root, pid);
     snprintf(process->name, sizeof(process->name), "%s",
              ebb__status_has(&status, EBB_STATUS_NAME) ? status.name : stat.name);
-    process->state = stat.state;
     task->pid = (int)pid;
     task->start = stat.start_ticks;
     /* Threads of the kernel, and processes that have given their memory back, have no such line. */
@@ -200,7 +199,7 @@ static int collect_processes(struct ebb_oom_facts *facts)
 static int add_group(const char *path, void *context)
 {
     struct ebb_oom_facts *facts = context;
-    struct ebb_oom_group group = {.limit_changed = false};
+    struct ebb_oom_group group = {.path = NULL};
     void *groups = facts->groups;
     int err = ebb__cgroup_read(facts->root, &facts->tree, path, &group.facts);
 
@@ -236,7 +235,6 @@ int ebb__oom_facts_collect(struct ebb_oom_facts *ret_facts, const char *root)
         return err;
     facts->panic_on_oom = ebb__file_number(root, "/proc/sys/vm/panic_on_oom");
     facts->allocating_task = ebb__file_number(root, "/proc/sys/vm/oom_kill_allocating_task");
-    facts->dump_tasks = ebb__file_number(root, "/proc/sys/vm/oom_dump_tasks");
     facts->min_ttl_ms = ebb__file_number(root, "/sys/kernel/mm/lru_gen/min_ttl_ms");
     facts->tree_error = ebb__cgroup_tree_read(root, &facts->tree);
     if (facts->tree_error != 0)

@@ -25,13 +25,11 @@ struct ebb_oom_process {
     struct ebb_fact score; /* as the kernel tells it */
     uint64_t own_score;    /* recomputed */
     uint64_t grow_bytes;   /* a what-if's */
-    char state;
 };
 
 struct ebb_oom_group {
     char *path;
     struct ebb_cgroup facts;
-    bool limit_changed; /* a what-if's */
 };
 
 struct ebb_oom_facts {
@@ -42,7 +40,6 @@ struct ebb_oom_facts {
     struct ebb_oom_rules rules;
     struct ebb_fact panic_on_oom;
     struct ebb_fact allocating_task;
-    struct ebb_fact dump_tasks;
     struct ebb_fact min_ttl_ms; /* of the multi-generational LRU */
     struct ebb_cgroup_tree tree;
     int tree_error;

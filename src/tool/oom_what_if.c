@@ -84,7 +84,6 @@ static int what_if_limit(const struct ebb_opt_spec *spec, struct ebb_oom_facts *
         return EBB_EXIT_NO_TARGET;
     }
     group->facts.limit_bytes = ebb__fact(bytes);
-    group->limit_changed = true;
     return EBB_EXIT_OK;
 }
 

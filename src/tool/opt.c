@@ -183,7 +183,7 @@ static void complain(const struct ebb_opt_spec *spec, int code, char **argv)
         ebb__opt_usage(spec, "unknown or ambiguous option %s", argv[optind - 1]);
 }
 
-enum ebb_opt_result ebb__opt_parse(const struct ebb_opt_spec *spec, int argc, char **argv, int *ret_first)
+bool ebb__opt_parse(const struct ebb_opt_spec *spec, int argc, char **argv, int *ret_first, int *ret_status)
 {
     struct option longs[ROWS_MAX + 2];
     char shorts[2 * ROWS_MAX + 8];
@@ -197,22 +197,25 @@ enum ebb_opt_result ebb__opt_parse(const struct ebb_opt_spec *spec, int argc, ch
 
         if (code == 'h' || code == HELP_CODE) {
             ebb__opt_help(spec);
-            return EBB_OPT_HELP;
+            *ret_status = EBB_EXIT_OK;
+            return false;
         }
         if (code == '?' || code == ':') {
             complain(spec, code, argv);
-            return EBB_OPT_USAGE;
+            *ret_status = EBB_EXIT_USAGE;
+            return false;
         }
         row = row_of(spec, code);
         if (row == NULL)
             continue; /* getopt_long() returns no other code */
         if (store(row, optarg) != 0) {
             complain_value(spec, row, optarg);
-            return EBB_OPT_USAGE;
+            *ret_status = EBB_EXIT_USAGE;
+            return false;
         }
     }
     *ret_first = optind;
-    return EBB_OPT_GO;
+    return true;
 }
 
 void ebb__opt_help(const struct ebb_opt_spec *spec)

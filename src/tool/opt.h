@@ -42,14 +42,9 @@ struct ebb_opt_spec {
     bool completes_commands;     /* operands are programs with their own arguments */
 };
 
-enum ebb_opt_result {
-    EBB_OPT_GO, /* parsed; *ret_first is the index of the first operand in argv, which may have been reordered
-                 */
-    EBB_OPT_HELP,  /* --help: the text has been printed; exit with success */
-    EBB_OPT_USAGE, /* wrong: one line has been printed; exit with EBB_EXIT_USAGE */
-};
-
-enum ebb_opt_result ebb__opt_parse(const struct ebb_opt_spec *spec, int argc, char **argv, int *ret_first);
+/* Sets the targets of the options. True: *ret_first is the index of the first operand in argv, which may have been reordered. False: the
+ * command is over, with *ret_status: --help has been answered, or one line about what is wrong has been printed. */
+bool ebb__opt_parse(const struct ebb_opt_spec *spec, int argc, char **argv, int *ret_first, int *ret_status);
 
 /* Prints the help text of a command to standard output. */
 void ebb__opt_help(const struct ebb_opt_spec *spec);

@@ -4,7 +4,6 @@
  */
 #include "tool/target.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -290,10 +289,10 @@ static bool is_thread(pid_t pid, pid_t tid, uint64_t inner, struct ebb_status *r
 
 int ebb__target_thread(pid_t pid, uint64_t inner, pid_t *ret_tid, struct ebb_status *ret_status)
 {
-    char path[64];
-    struct dirent *entry;
+    struct ebb_procs threads;
+    pid_t tid;
     bool found = false;
-    DIR *dir;
+    int err;
 
     if (inner == 0 || inner > INT_MAX)
         return -ESRCH;
@@ -302,13 +301,13 @@ int ebb__target_thread(pid_t pid, uint64_t inner, pid_t *ret_tid, struct ebb_sta
         *ret_tid = (pid_t)inner;
         return 0;
     }
-    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-    dir = opendir(path);
-    if (dir == NULL)
-        return errno == ENOENT ? -ESRCH : -errno;
-    while (!found && (entry = readdir(dir)) != NULL)
-        found = parse_pid(entry->d_name, entry->d_name + strlen(entry->d_name), ret_tid) &&
-                is_thread(pid, *ret_tid, inner, ret_status);
-    closedir(dir);
+    err = ebb__procs_open_threads(&threads, "", pid);
+    if (err != 0)
+        return err;
+    while (!found && (tid = ebb__procs_next(&threads)) != 0)
+        found = is_thread(pid, tid, inner, ret_status);
+    ebb__procs_close(&threads);
+    if (found)
+        *ret_tid = tid;
     return found ? 0 : -ESRCH;
 }

@@ -336,7 +336,7 @@ def bad_input_is_one_line_and_status_2():
         contains(done.stderr, part)
         equal(done.stderr.count("\n"), 1)
     done = run("oom", "--scope", "/no/such/group")
-    assert done.returncode in (1, 42) and done.stderr.count("\n") == 1, done
+    equal((done.returncode, done.stdout, done.stderr.count("\n")), (42, "", 1))
 
 
 if __name__ == "__main__":

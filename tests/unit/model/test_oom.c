@@ -123,11 +123,13 @@ static void test_flip_is_exact(void **state)
         task = (struct ebb_oom_task){.rss_pages = random % (total + 1), .adj = (int)(random % 1900) - 900};
         points = (int64_t)(random >> 20) % (int64_t)total;
         if (!ebb__oom_adj_below(&task, points, total, &adj)) {
-            task.adj = task.adj < -999 ? task.adj : -999;
-            assert_true(ebb__oom_points(&task, total, &TODAY) >= points || total < 1000 ||
-                        (int64_t)task.rss_pages < points + 1000 * (int64_t)(total / 1000));
+            bool is_below = ebb__oom_points(&task, total, &TODAY) < points;
+
+            task.adj = EBB_OOM_ADJ_MIN + 1;
+            assert_true(is_below || ebb__oom_points(&task, total, &TODAY) >= points);
             continue;
         }
+        assert_true(ebb__oom_points(&task, total, &TODAY) >= points);
         task.adj = adj;
         assert_true(ebb__oom_points(&task, total, &TODAY) < points);
         task.adj = adj + 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tests of the parsers of /proc/PID/smaps and smaps_rollup: what kernels write, damage, and ourselves.
+ * Tests of the parsers of /proc/PID/smaps: what kernels write, damage, and ourselves.
  */
 #include "test_probe.h"
 
@@ -65,8 +65,8 @@ static void test_entries(void **state)
     assert_fact(smap.facts[EBB_SMAPS_RSS], 100 << 10);
     assert_missing(smap.facts[EBB_SMAPS_PSS]);
     assert_fact(smap.facts[EBB_SMAPS_THP_ELIGIBLE], 1);
-    assert_fact(ebb__smap_dirty(&smap), 20 << 10);
-    assert_fact(ebb__smap_huge(&smap), 6144 << 10);
+    assert_fact(ebb__smap_dirty(smap.facts), 20 << 10);
+    assert_fact(ebb__smap_huge(smap.facts), 6144 << 10);
     assert_true(smap.has_flags);
     assert_int_equal(smap.flags, bit(EBB_VM_FLAG_READ) | bit(EBB_VM_FLAG_MAY_READ) |
                                      bit(EBB_VM_FLAG_MAY_WRITE) | bit(EBB_VM_FLAG_MAY_EXECUTE) |
@@ -77,8 +77,8 @@ static void test_entries(void **state)
     assert_int_equal(smap.map.name_len, 0);
     assert_fact(smap.facts[EBB_SMAPS_RSS], 0);
     assert_fact(smap.facts[EBB_SMAPS_SWAP], 4096);
-    assert_missing(ebb__smap_dirty(&smap));
-    assert_missing(ebb__smap_huge(&smap));
+    assert_missing(ebb__smap_dirty(smap.facts));
+    assert_missing(ebb__smap_huge(smap.facts));
     assert_int_equal(smap.flags, bit(EBB_VM_FLAG_READ) | bit(EBB_VM_FLAG_WRITE) | bit(EBB_VM_FLAG_HUGETLB) |
                                      bit(EBB_VM_FLAG_NO_HUGE_PAGES));
     assert_true(ebb__smap_has_flag(&smap, EBB_VM_FLAG_HUGETLB));
@@ -159,34 +159,11 @@ static void test_cut_off(void **state)
     }
 }
 
-static void test_rollup(void **state)
-{
-    static const char TEXT[] =
-        "55b6e3a00000-7ffd3b3c5000 ---p 00000000 00:00 0                          [rollup]\n"
-        "Rss:              345678 kB\n"
-        "Pss:              300000 kB\n"
-        "Pss_Anon:         250000 kB\n"
-        "SwapPss:               0 kB\n";
-    struct ebb_smaps_rollup rollup;
-
-    (void)state;
-    assert_int_equal(ebb__smaps_rollup_parse(TEXT, sizeof(TEXT) - 1, &rollup), 0);
-    assert_fact(rollup.rss_bytes, UINT64_C(345678) << 10);
-    assert_fact(rollup.pss_anon_bytes, UINT64_C(250000) << 10);
-    assert_fact(rollup.swap_pss_bytes, 0);
-    assert_missing(rollup.pss_file_bytes);
-    assert_int_equal(ebb__smaps_rollup_parse(TEXT, 20, &rollup), -EBADMSG);
-    assert_int_equal(ebb__smaps_rollup_read(FIXTURES "/proc-kthread", 2, &rollup), -ENOENT);
-    assert_int_equal(rollup.rss_bytes.err, -ENOENT);
-}
-
-/* A block of which we know how much is resident, in smaps, and in the sum. */
+/* A block of which we know how much is resident. */
 static void test_ourselves(void **state)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     char *block = mmap(NULL, 64 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    struct ebb_smaps_rollup rollup;
-    uint64_t rss = 0;
     bool found = false;
     int got;
 
@@ -203,21 +180,18 @@ static void test_ourselves(void **state)
         skip();
     assert_int_equal(got, 0);
     while ((got = ebb__smaps_next(&smaps, &smap)) > 0) {
-        rss += smap.facts[EBB_SMAPS_RSS].value;
         if (smap.map.start != (uintptr_t)block + page)
             continue;
         found = true;
         assert_int_equal(smap.map.end, (uintptr_t)block + 63 * page);
         assert_fact(smap.facts[EBB_SMAPS_RSS], 10 * page);
-        assert_fact(ebb__smap_dirty(&smap), 10 * page);
+        assert_fact(ebb__smap_dirty(smap.facts), 10 * page);
         assert_true(ebb__smap_has_flag(&smap, EBB_VM_FLAG_WRITE));
         assert_false(ebb__smap_has_flag(&smap, EBB_VM_FLAG_EXECUTE));
     }
     ebb__smaps_close(&smaps);
     assert_int_equal(got, 0);
     assert_true(found);
-    if (ebb__smaps_rollup_read("", getpid(), &rollup) == 0)
-        assert_in_range(rollup.rss_bytes.value, rss / 2, rss * 2);
     munmap(block, 64 * page);
 }
 
@@ -233,9 +207,8 @@ static void test_estimate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_entries),  cmocka_unit_test(test_names),  cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_cut_off),  cmocka_unit_test(test_rollup), cmocka_unit_test(test_ourselves),
-        cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_entries), cmocka_unit_test(test_names),     cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_cut_off), cmocka_unit_test(test_ourselves), cmocka_unit_test(test_estimate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
