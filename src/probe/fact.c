@@ -25,6 +25,8 @@ const char *ebb__fact_why(struct ebb_fact fact)
     case EACCES:
     case EPERM:
         return "needs CAP_SYS_PTRACE or the same user";
+    case ESTALE:
+        return "the counter began anew between the looks";
     case EBADMSG:
         return "the source is damaged";
     case EMSGSIZE:

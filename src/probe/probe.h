@@ -16,6 +16,7 @@
 
 #include "probe/auxv.h"
 #include "probe/cgroup.h"
+#include "probe/cpu_stat.h"
 #include "probe/elf_file.h"
 #include "probe/fact.h"
 #include "probe/file.h"
@@ -23,10 +24,12 @@
 #include "probe/keyed.h"
 #include "probe/lines.h"
 #include "probe/linkmap.h"
+#include "probe/load.h"
 #include "probe/maps.h"
 #include "probe/meminfo.h"
 #include "probe/pages.h"
 #include "probe/peek.h"
+#include "probe/pressure.h"
 #include "probe/proc.h"
 #include "probe/procs.h"
 #include "probe/scan.h"
@@ -34,5 +37,6 @@
 #include "probe/stat.h"
 #include "probe/status.h"
 #include "probe/vma_query.h"
+#include "probe/vmstat.h"
 
 #endif

@@ -49,6 +49,25 @@ bool ebb__scan_hex(struct ebb_scan *scan, uint64_t *ret_value)
     return scan_number(scan, 16, ret_value);
 }
 
+bool ebb__scan_hundredths(struct ebb_scan *scan, uint64_t *ret_value)
+{
+    struct ebb_scan rest = *scan;
+    uint64_t whole;
+    uint64_t part;
+    const char *point;
+
+    if (!ebb__scan_dec(&rest, &whole) || !ebb__scan_char(&rest, '.'))
+        return false;
+    point = rest.at;
+    if (!ebb__scan_dec(&rest, &part) || rest.at - point != 2)
+        return false;
+    if (__builtin_mul_overflow(whole, UINT64_C(100), &whole) || __builtin_add_overflow(whole, part, &whole))
+        return false;
+    *scan = rest;
+    *ret_value = whole;
+    return true;
+}
+
 bool ebb__scan_char(struct ebb_scan *scan, char c)
 {
     if (scan->at == scan->end || *scan->at != c)

@@ -20,6 +20,9 @@ struct ebb_scan {
 bool ebb__scan_dec(struct ebb_scan *scan, uint64_t *ret_value);
 bool ebb__scan_hex(struct ebb_scan *scan, uint64_t *ret_value);
 
+/* Consumes a number with two digits behind the point, "24.59", as 2459. False, and nothing consumed, for any other form. */
+bool ebb__scan_hundredths(struct ebb_scan *scan, uint64_t *ret_value);
+
 /* Consumes `c`, or returns false. */
 bool ebb__scan_char(struct ebb_scan *scan, char c);
 
