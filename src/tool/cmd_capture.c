@@ -28,6 +28,8 @@
 #define PAGES_MAX_BYTES (UINT64_C(8) << 30)
 #define MS_FOR_EACH_GIB 21
 
+#define KTHREADD_PID 2
+
 enum when { ALWAYS, PAGES, DEEP, CMDLINE };
 
 static const char *const FILES[] = {
@@ -298,6 +300,16 @@ static int copy_process(pid_t pid)
     return err;
 }
 
+/* The kernel's own first thread, which nobody names: by it a reader tells a host from a container, which has none. */
+static int copy_kthreadd(void)
+{
+    struct ebb_stat stat;
+
+    if (ebb__stat_read("", KTHREADD_PID, &stat) != 0 || (stat.flags & EBB_STAT_KTHREAD) == 0)
+        return 0;
+    return copy_process(KTHREADD_PID);
+}
+
 static int copy_processes(const pid_t *pids, unsigned pid_count)
 {
     struct ebb_procs procs;
@@ -307,6 +319,8 @@ static int copy_processes(const pid_t *pids, unsigned pid_count)
 
     for (unsigned i = 0; i < pid_count && err == 0; i++)
         err = interrupted ? -EINTR : copy_process(pids[i]);
+    if (pid_count != 0 && err == 0)
+        err = copy_kthreadd();
     if (pid_count != 0 || err != 0)
         return err;
     err = ebb__procs_open(&procs, "");
