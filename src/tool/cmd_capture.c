@@ -516,14 +516,8 @@ int ebb__cmd_capture(int argc, char **argv)
     int first;
     int status;
 
-    switch (ebb__opt_parse(&ebb__spec_capture, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_capture, argc, argv, &first, &status))
+        return status;
     if (first == argc)
         return ebb__opt_usage(&ebb__spec_capture, "into which folder?");
     status = check_place(argv[first], &place);

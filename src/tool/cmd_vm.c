@@ -260,14 +260,8 @@ int ebb__cmd_vm(int argc, char **argv)
     int first;
     int status;
 
-    switch (ebb__opt_parse(&ebb__spec_vm, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_vm, argc, argv, &first, &status))
+        return status;
     status = parse_times(argc - first, argv + first, &ask);
     if (status == EBB_EXIT_OK)
         status = parse_compat(&ask);
