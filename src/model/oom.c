@@ -195,6 +195,36 @@ bool ebb__oom_adj_below(const struct ebb_oom_task *task, int64_t points, uint64_
     return true;
 }
 
+bool ebb__oom_adj_above(const struct ebb_oom_task *task, int64_t points, uint64_t total_pages, int *ret_adj)
+{
+    int64_t step = step_of(total_pages);
+    int64_t adj;
+
+    if (step == 0 || is_exempt(task) || points == EBB_OOM_POINTS_NONE ||
+        pages_of(task) + task->adj * step > points)
+        return false;
+    /* pages + adj * step >= points + 1 */
+    adj = -floor_div(pages_of(task) - points - 1, step);
+    if (adj > EBB_OOM_ADJ_MAX)
+        return false;
+    *ret_adj = (int)adj;
+    return true;
+}
+
+int ebb__oom_adj_from_old(int old)
+{
+    if (old >= EBB_OOM_OLD_MAX)
+        return EBB_OOM_ADJ_MAX;
+    return old <= EBB_OOM_OLD_MIN ? EBB_OOM_ADJ_MIN : old * EBB_OOM_ADJ_MAX / -EBB_OOM_OLD_MIN;
+}
+
+int ebb__oom_adj_to_old(int adj)
+{
+    int old = adj * -EBB_OOM_OLD_MIN / EBB_OOM_ADJ_MAX;
+
+    return adj >= EBB_OOM_ADJ_MAX || old > EBB_OOM_OLD_MAX ? EBB_OOM_OLD_MAX : old;
+}
+
 /* ---- room ---- */
 
 void ebb__oom_room(const struct ebb_oom_usage *usage, struct ebb_oom_room *ret_room)

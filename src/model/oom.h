@@ -20,6 +20,8 @@
 
 #define EBB_OOM_ADJ_MIN (-1000) /* never killed */
 #define EBB_OOM_ADJ_MAX 1000
+#define EBB_OOM_OLD_MIN (-17)
+#define EBB_OOM_OLD_MAX 15
 
 struct ebb_oom_task {
     int pid;
@@ -80,8 +82,14 @@ struct ebb_oom_choice {
 void ebb__oom_choose(const struct ebb_oom_task *tasks, size_t count, uint64_t total_pages,
                      const struct ebb_oom_rules *rules, struct ebb_oom_choice *ret_choice);
 
-/* The largest oom_score_adj with which `task` falls below `points`. False when none does, from -999 on, or when it is below already. */
+/* The largest oom_score_adj with which `task` falls below `points`, or the smallest with which it rises above them. False when
+ * none does, within -999 to 1000, or when it is that way already. */
 bool ebb__oom_adj_below(const struct ebb_oom_task *task, int64_t points, uint64_t total_pages, int *ret_adj);
+bool ebb__oom_adj_above(const struct ebb_oom_task *task, int64_t points, uint64_t total_pages, int *ret_adj);
+
+/* Between oom_score_adj, -1000 to 1000, and the old oom_adj, -17 to 15, as the kernel does it. */
+int ebb__oom_adj_from_old(int old);
+int ebb__oom_adj_to_old(int adj);
 
 /* How much memory a scope has left, three ways: without any reclaim, with what reclaim will
  * likely give, and with swap. */

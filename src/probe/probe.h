@@ -27,6 +27,7 @@
 #include "probe/load.h"
 #include "probe/maps.h"
 #include "probe/meminfo.h"
+#include "probe/oom_log.h"
 #include "probe/pages.h"
 #include "probe/peek.h"
 #include "probe/pressure.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The parts of `ebb oom` for each other.
+ * The parts of `ebb oom` for each other: prediction, past kills, oom_score_adj.
  */
 #ifndef EBB_TOOL_OOM_H
 #define EBB_TOOL_OOM_H
@@ -16,11 +16,19 @@ struct ebb_oom_options {
     struct ebb_opt_list what_if;
     const char *scope; /* a cgroup, or "host"; NULL: all */
     unsigned top;
+    const char *file; /* of a log */
+    const char *since;
+    bool old_scale;
+    bool persist;
 };
 
-/* Returns an exit status. */
+/* Each returns an exit status. */
 int ebb__oom_predict(const struct ebb_opt_spec *spec, const struct ebb_oom_options *options,
                      const char *root);
+int ebb__oom_explain(const struct ebb_opt_spec *spec, const struct ebb_oom_options *options,
+                     const char *root);
+int ebb__oom_adjust(const struct ebb_opt_spec *spec, const struct ebb_oom_options *options,
+                    const char *target, const char *value);
 
 /* Changes what was collected as --what-if says. EBB_EXIT_OK, or another status after one line on standard error. */
 int ebb__oom_what_if(const struct ebb_opt_spec *spec, const struct ebb_opt_list *what_if,

@@ -165,9 +165,48 @@ static void test_room(void **state)
     assert_true(room.possible_bytes == UINT64_MAX);
 }
 
+/* What the kernel reads back and takes: 15 stands for 1000, and the rest is rounded towards 0. */
+static void test_old_scale(void **state)
+{
+    static const struct {
+        int old;
+        int adj;
+    } ROWS[] = {{-17, -1000}, {-16, -941}, {-1, -58}, {0, 0}, {1, 58}, {14, 823}, {15, 1000}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++)
+        assert_int_equal(ebb__oom_adj_from_old(ROWS[i].old), ROWS[i].adj);
+    assert_int_equal(ebb__oom_adj_to_old(1000), 15);
+    assert_int_equal(ebb__oom_adj_to_old(999), 15);
+    assert_int_equal(ebb__oom_adj_to_old(-1000), -17);
+    assert_int_equal(ebb__oom_adj_to_old(-999), -16);
+    assert_int_equal(ebb__oom_adj_to_old(58), 0);
+    assert_int_equal(ebb__oom_adj_to_old(300), 5);
+}
+
+static void test_adj_above(void **state)
+{
+    struct ebb_oom_task task = {.rss_pages = 100};
+    int adj = 7;
+
+    (void)state;
+    assert_true(ebb__oom_adj_above(&task, 1100, 100000, &adj));
+    assert_int_equal(adj, 11); /* with 10 it is no more than 1100 */
+    assert_true(ebb__oom_adj_above(&task, 1099, 100000, &adj));
+    assert_int_equal(adj, 10);
+    task.adj = -500;
+    assert_true(ebb__oom_adj_above(&task, -1000, 100000, &adj));
+    assert_int_equal(adj, -10);
+    task.adj = 0;
+    assert_false(ebb__oom_adj_above(&task, 99, 100000, &adj));     /* is above already */
+    assert_false(ebb__oom_adj_above(&task, 200000, 100000, &adj)); /* 1000 is not enough */
+    assert_false(ebb__oom_adj_above(&task, 200, 999, &adj));       /* a step is no page at all */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_old_scale),        cmocka_unit_test(test_adj_above),
         cmocka_unit_test(test_points_and_score), cmocka_unit_test(test_pages_of_scopes),
         cmocka_unit_test(test_choice),           cmocka_unit_test(test_ties),
         cmocka_unit_test(test_flip_is_exact),    cmocka_unit_test(test_room),
