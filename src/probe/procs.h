@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The processes below a root directory, and the threads of one, in ascending order of numbers as the kernel lists them.
+ * The processes below a root directory, and the threads of one.
+ *
+ * A live kernel lists them in ascending order of their numbers; the file system of a captured tree has an order of its own.
  */
 #ifndef EBB_PROBE_PROCS_H
 #define EBB_PROBE_PROCS_H
