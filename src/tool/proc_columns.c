@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool/cmd.h"
-#include "tool/emit_priv.h"
 #include "tool/users.h"
 
 #define ROLE_VALUE   .label = false
@@ -309,46 +307,6 @@ void ebb__proc_columns_add(struct ebb_proc_columns *columns, enum ebb_proc_colum
     columns->ids[columns->count++] = id;
 }
 
-/* All names, for who gave one that there is not. */
-static int complain(const struct ebb_opt_spec *spec, const char *option, const char *text, size_t len)
-{
-    char names[1024];
-    size_t used = 0;
-
-    names[0] = '\0';
-    for (unsigned i = 0; i < EBB_PROC_COLUMN_COUNT && used < sizeof(names); i++)
-        used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", i == 0 ? "" : ", ",
-                                 ebb__proc_columns[i].name);
-    return ebb__opt_usage(spec, "%s: '%.*s' is none of %s", option, (int)len, text, names);
-}
-
-int ebb__proc_columns_parse(const struct ebb_opt_spec *spec, const char *list,
-                            struct ebb_proc_columns *columns)
-{
-    const char *at = list;
-
-    if (*at == '+')
-        at++;
-    else
-        columns->count = 0;
-    if (strcmp(at, "all") == 0) {
-        for (unsigned i = 0; i < EBB_PROC_COLUMN_COUNT; i++)
-            ebb__proc_columns_add(columns, (enum ebb_proc_column)i);
-        return EBB_EXIT_OK;
-    }
-    for (;;) {
-        size_t len = strcspn(at, ",");
-        enum ebb_proc_column id;
-
-        if (!ebb__proc_column_find(at, len, &id))
-            return complain(spec, "--columns", at, len);
-        ebb__proc_columns_add(columns, id);
-        if (at[len] == '\0')
-            return EBB_EXIT_OK;
-        at += len + 1;
-    }
-}
-
 unsigned ebb__proc_columns_needs(const struct ebb_proc_columns *columns)
 {
     unsigned needs = EBB_PROC_STAT;
@@ -360,21 +318,37 @@ unsigned ebb__proc_columns_needs(const struct ebb_proc_columns *columns)
 
 /* ---- orders ---- */
 
-int ebb__proc_sort_parse(const struct ebb_opt_spec *spec, const char *text, enum ebb_proc_column otherwise,
-                         enum ebb_proc_column *ret_id)
-{
-    *ret_id = otherwise;
-    if (text == NULL || ebb__proc_column_find(text, strlen(text), ret_id))
-        return EBB_EXIT_OK;
-    return complain(spec, "--sort", text, strlen(text));
-}
-
 struct sort_key {
     size_t index;
     bool known;
     double number;
     const char *text; /* NULL: by the number */
 };
+
+static void take_key(const struct ebb_cell *cell, struct sort_key *key)
+{
+    key->known = true;
+    switch (cell->kind) {
+    case EBB_CELL_TEXT:
+        key->text = cell->text;
+        break;
+    case EBB_CELL_NUMBER:
+        key->number = (double)cell->number;
+        break;
+    case EBB_CELL_SIGNED:
+        key->number = (double)cell->signed_number;
+        break;
+    case EBB_CELL_REAL:
+        key->number = cell->real;
+        break;
+    case EBB_CELL_BOOL:
+        key->number = cell->yes;
+        break;
+    case EBB_CELL_UNKNOWN:
+        key->known = false;
+        break;
+    }
+}
 
 /* Ascending; with what is not known at the end either way, so the caller turns the others around. */
 static int compare_up(const void *a, const void *b)
@@ -419,35 +393,11 @@ bool ebb__proc_order(const struct ebb_proc_table *table, enum ebb_proc_column id
         struct ebb_cell cell = ebb__proc_cell(table, &table->procs[i], id);
 
         keys[i].index = i;
-        if (cell.kind == EBB_CELL_TEXT) {
-            keys[i].known = true;
-            keys[i].text = cell.text;
-        } else {
-            keys[i].known = ebb__emit_real(&cell, &keys[i].number);
-        }
+        take_key(&cell, &keys[i]);
     }
     qsort(keys, table->count, sizeof(*keys), down ? compare_down : compare_up);
     for (size_t i = 0; i < table->count; i++)
         ret_order[i] = keys[i].index;
     free(keys);
     return true;
-}
-
-void ebb__proc_emit(struct ebb_emit *emit, const struct ebb_proc_table *table,
-                    const struct ebb_proc_columns *columns, const size_t *order, size_t limit)
-{
-    /* The emitter looks at a section until the report ends. */
-    static struct ebb_column chosen[EBB_PROC_COLUMN_COUNT];
-    static struct ebb_section section = {.key = "processes", .columns = chosen};
-    struct ebb_cell cells[EBB_PROC_COLUMN_COUNT];
-
-    for (unsigned i = 0; i < columns->count; i++)
-        chosen[i] = ebb__proc_columns[columns->ids[i]].column;
-    section.column_count = columns->count;
-    ebb__emit_section(emit, &section);
-    for (size_t i = 0; i < table->count && (limit == 0 || i < limit); i++) {
-        for (unsigned k = 0; k < columns->count; k++)
-            cells[k] = ebb__proc_cell(table, &table->procs[order[i]], columns->ids[k]);
-        ebb__emit_row(emit, cells);
-    }
 }
