@@ -21,6 +21,9 @@
 #include "tool/top_curses.h"
 #include "tool/top_screen.h"
 
+/* A part of a key may look like nothing for a moment; an input that has ended does so for ever. */
+#define EMPTY_READS_MAX 16
+
 static volatile sig_atomic_t ended_by;
 
 static void note_end(int number)
@@ -39,7 +42,8 @@ struct live {
     struct ebb_top_facts facts;
     struct ebb_top_list list;
     struct ebb_top_screen screen;
-    sigset_t waiting; /* signals that are blocked while we wait */
+    unsigned empty_reads; /* one after another */
+    sigset_t waiting;     /* signals that are blocked while we wait */
     struct sigaction before[END_COUNT];
 };
 
@@ -122,11 +126,6 @@ static int wait_and_press(struct live *live, uint64_t end_ns)
 
         if (ended_by != 0)
             return 0;
-        /* The terminal has gone. */
-        if (got > 0 && (input.revents & POLLIN) == 0) {
-            live->state->quit = true;
-            return 0;
-        }
         while ((key = ebb__top_curses_key(&resized)) >= 0) {
             if (key != EBB_TOP_KEY_OTHER)
                 ebb__top_press(live->state, &live->facts.table, &live->list, key);
@@ -139,6 +138,11 @@ static int wait_and_press(struct live *live, uint64_t end_ns)
                 return -ENOMEM;
             ebb__top_settle(live->state, &live->facts.table, &live->list);
         }
+        /* The terminal has gone: there is something to read, and it is nothing. */
+        if (got > 0 && !pressed && ((input.revents & ~POLLIN) != 0 || ++live->empty_reads == EMPTY_READS_MAX))
+            live->state->quit = true;
+        if (pressed)
+            live->empty_reads = 0;
         if (resized && !fit(live))
             return -ENOMEM;
         if (got == 0 || live->state->quit || live->state->look)

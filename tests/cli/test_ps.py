@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Black-box tests of `ebb ps`: against ps, pidstat and top on processes that hold still, in a storm of short ones, and on a tree."""
+"""Black-box tests of `ebb ps`: against ps, pidstat and top on processes that hold still, in a storm, and on a tree."""
 
 import contextlib
 import csv
@@ -576,11 +576,13 @@ def tree():
     return root
 
 
-GOLDEN = """\
-    PID USER       VIRT    RSS   ANON   FILE  SHMEM    SHR  %MEM  %CPU MINFLT/s MAJFLT/s   SWAP    HWM    PTE  THR   VMAS  VMA%  OOM   CG% NAME
-    300 115        9.0G   8.0G   7.0G   512M   512M   1.0G  50.0  50.0      200     0.10   3.0M   8.0G  16.0M   41    250  25.0    1     - mysqld
-     20 0          4.0M   2.0M   1.0M   1.0M      0   1.0M  0.01  1.00     20.0        0      0   3.0M  64.0K    2      -     -    -     - agent
-"""  # noqa: E501
+GOLDEN = (
+    "    PID USER       VIRT    RSS   ANON   FILE  SHMEM    SHR  %MEM  %CPU MINFLT/s MAJFLT/s   SWAP    HWM    PTE  THR"
+    "   VMAS  VMA%  OOM   CG% NAME\n"
+    "    300 115        9.0G   8.0G   7.0G   512M   512M   1.0G  50.0  50.0      200     0.10   3.0M   8.0G  16.0M   41"
+    "    250  25.0    1     - mysqld\n"
+    "     20 0          4.0M   2.0M   1.0M   1.0M      0   1.0M  0.01  1.00     20.0        0      0   3.0M  64.0K    2"
+    "      -     -    -     - agent\n")
 
 
 @case
