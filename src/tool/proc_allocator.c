@@ -151,7 +151,7 @@ static void judge_owner(const struct ebb_image *image, const struct ebb_scope *s
     const char *path = owner < 0 ? NULL : scope->objects[owner].name;
     const char *name = path == NULL ? NULL : name_of_file(path);
 
-    if (owner < 0) {
+    if (path == NULL) {
         set_name(allocator, "none");
         prove(allocator, "none of its %zu objects exports malloc", scope->count);
     } else if (owner == 0) {

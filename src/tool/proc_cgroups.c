@@ -32,11 +32,12 @@ static void free_cgroup(struct ebb_proc_cgroup *cgroup)
 
 void ebb__proc_cgroups_fini(struct ebb_proc_cgroups *cgroups)
 {
-    for (size_t i = 0; i < cgroups->count; i++)
-        free_cgroup(cgroups->items[i]);
-    free(cgroups->items);
-    cgroups->items = NULL;
-    cgroups->count = 0;
+    while (cgroups->newest != NULL) {
+        struct ebb_proc_cgroup *cgroup = cgroups->newest;
+
+        cgroups->newest = cgroup->next;
+        free_cgroup(cgroup);
+    }
 }
 
 static struct ebb_fact number(const struct ebb_proc_cgroups *cgroups, const char *path, const char *file)
@@ -107,7 +108,7 @@ int ebb__proc_cgroups_of(struct ebb_proc_cgroups *cgroups, pid_t pid,
                          const struct ebb_proc_cgroup **ret_cgroup)
 {
     char path[EBB_CGROUP_PATH_BYTES];
-    struct ebb_proc_cgroup **items;
+    struct ebb_proc_cgroup *cgroup;
     int err = cgroups->err;
 
     if (err == 0)
@@ -115,18 +116,16 @@ int ebb__proc_cgroups_of(struct ebb_proc_cgroups *cgroups, pid_t pid,
     if (err != 0)
         return err;
     /* Neighbours in the list of processes are often neighbours in the tree: the newest first. */
-    for (size_t i = cgroups->count; i-- > 0;)
-        if (strcmp(cgroups->items[i]->path, path) == 0) {
-            *ret_cgroup = cgroups->items[i];
+    for (cgroup = cgroups->newest; cgroup != NULL; cgroup = cgroup->next)
+        if (strcmp(cgroup->path, path) == 0) {
+            *ret_cgroup = cgroup;
             return 0;
         }
-    items = realloc(cgroups->items, (cgroups->count + 1) * sizeof(*items));
-    if (items == NULL)
-        return -ENOMEM;
-    cgroups->items = items;
-    err = make_cgroup(cgroups, path, &items[cgroups->count]);
+    err = make_cgroup(cgroups, path, &cgroup);
     if (err != 0)
         return err;
-    *ret_cgroup = items[cgroups->count++];
+    cgroup->next = cgroups->newest;
+    cgroups->newest = cgroup;
+    *ret_cgroup = cgroup;
     return 0;
 }

@@ -11,6 +11,7 @@
 
 /* The fullest level from a cgroup up to the top: limits hold for all that is below them. */
 struct ebb_proc_cgroup {
+    struct ebb_proc_cgroup *next;
     char *path;
     bool known;      /* some level has a limit; the rest holds */
     const char *why; /* when not */
@@ -23,8 +24,7 @@ struct ebb_proc_cgroups {
     const char *root;
     int err; /* why there is no tree: -errno, or -ENODEV when no memory controller is mounted */
     struct ebb_cgroup_tree tree;
-    struct ebb_proc_cgroup **items;
-    size_t count;
+    struct ebb_proc_cgroup *newest;
 };
 
 void ebb__proc_cgroups_init(struct ebb_proc_cgroups *cgroups, const char *root);

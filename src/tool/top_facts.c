@@ -89,30 +89,66 @@ int ebb__top_look(struct ebb_top_source *source, struct ebb_top_facts *facts)
     return 0;
 }
 
+/* What takes a while to find out, or may wait for the process, is found out once: until it runs another program, which has another
+ * name. */
+struct kept {
+    struct ebb_proc_allocator *allocator;
+    char *command;
+};
+
+static struct kept keep(struct ebb_top_facts *facts, const struct ebb_proc *row, uint64_t start_ticks)
+{
+    struct ebb_proc *old = &facts->detail.procs[0];
+    struct kept kept = {0};
+
+    if (row != NULL && facts->detail.count == 1 && old->pid == row->pid &&
+        old->stat.start_ticks == start_ticks && old->allocator != NULL && old->command != NULL &&
+        strcmp(old->name, row->name) == 0) {
+        kept = (struct kept){.allocator = old->allocator, .command = old->command};
+        old->allocator = NULL;
+        old->command = NULL;
+    }
+    ebb__proc_table_fini(&facts->detail);
+    return kept;
+}
+
+static void give_back(struct kept *kept, struct ebb_proc *proc)
+{
+    if (kept->allocator == NULL)
+        return;
+    proc->allocator = kept->allocator;
+    proc->command = kept->command;
+    proc->allocator_err = proc->command_err = 0;
+    *kept = (struct kept){0};
+}
+
 int ebb__top_look_closely(const struct ebb_top_source *source, struct ebb_top_facts *facts, pid_t pid,
                           uint64_t start_ticks)
 {
     struct ebb_proc_ask ask = {.root = source->ask.root, .pids = &pid, .pid_count = 1};
     const struct ebb_proc *row = ebb__proc_table_find(&facts->table, pid);
+    struct kept kept = keep(facts, row, start_ticks);
     int err;
 
-    ebb__proc_table_fini(&facts->detail);
     for (unsigned i = 0; i < EBB_PROC_COLUMN_COUNT; i++)
         ask.needs |= ebb__proc_columns[i].needs;
     /* Its rank is in the table already, and does not make us look at all others once more. */
     ask.needs = (ask.needs & ~(unsigned)EBB_PROC_RANK) | EBB_PROC_OOM;
+    if (kept.allocator != NULL)
+        ask.needs &= ~(unsigned)(EBB_PROC_ALLOCATOR | EBB_PROC_COMMAND);
     err = ebb__proc_table_look(&ask, &facts->detail);
-    if (err != 0 || facts->detail.count == 0)
-        return err;
-    if (facts->detail.procs[0].stat.start_ticks != start_ticks) {
+    if (err == 0 && facts->detail.count != 0 && facts->detail.procs[0].stat.start_ticks == start_ticks) {
+        give_back(&kept, &facts->detail.procs[0]);
+        if (row != NULL) {
+            facts->detail.procs[0].rates = row->rates;
+            facts->detail.procs[0].oom_rank = row->oom_rank;
+        }
+    } else if (err == 0) {
         ebb__proc_table_fini(&facts->detail);
-        return 0;
     }
-    if (row != NULL) {
-        facts->detail.procs[0].rates = row->rates;
-        facts->detail.procs[0].oom_rank = row->oom_rank;
-    }
-    return 0;
+    free(kept.allocator);
+    free(kept.command);
+    return err;
 }
 
 void ebb__top_source_fini(struct ebb_top_source *source)

@@ -231,8 +231,7 @@ def sizes():
         text = terminal.wait("PID    RSS history   %CPU NAME")
         equal(len(text.split("\n")), 11)
         terminal.tmux("resize-window", "-x", "200", "-y", "50")
-        text = terminal.wait("CG% NAME")
-        contains(text.split("\n")[49], "q quit")
+        terminal.wait(lambda text: "CG% NAME" in text and "q quit" in (text.split("\n") + [""] * 50)[49], "all of the columns")
         terminal.tmux("resize-window", "-x", "80", "-y", "24")
         terminal.wait(HEADS)
         for columns, rows in ((1, 1), (10, 3), (300, 5)):
