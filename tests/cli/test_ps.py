@@ -145,23 +145,27 @@ def processor_time_of_an_interval():
         idle = ebb_ps("--interval", "300ms", process.pid)[process.pid]
         # Nothing was done in it, however much there was before.
         equal(idle["cpu_percent"], 0)
-        look = subprocess.Popen([EBB, "ps", "--json", "--interval", "2s", str(process.pid)], stdout=subprocess.PIPE,
+        look = subprocess.Popen([EBB, "ps", "--json", "--interval", "3s", str(process.pid)], stdout=subprocess.PIPE,
                                 text=True)
         time.sleep(0.4)
-        tell(process, "burn 0.5")
+        tell(process, "burn 0.3")
+        late = look.poll() is not None
         row = by_pid(look.communicate(timeout=60)[0])[process.pid]
-    near(row["cpu_percent"], 25, 7, "%CPU")
+    if late:
+        raise Skip("the machine is too busy for 0.3 s of processor time in 2.6 s")
+    near(row["cpu_percent"], 10, 3, "%CPU")
 
 
 @case
 def a_process_that_starts_within_the_interval():
     with worker() as process:
-        look = subprocess.Popen([EBB, "ps", "--json", "--interval", "1500ms", "-f", "late comer"], stdout=subprocess.PIPE,
+        name = f"late {os.getpid()}"
+        look = subprocess.Popen([EBB, "ps", "--json", "--interval", "2500ms", "-f", name], stdout=subprocess.PIPE,
                                 text=True)
         time.sleep(0.5)
-        with named(b"late comer"):
+        with named(name.encode()):
             table = rows(look.communicate(timeout=60)[0])
-    equal([row["name"] for row in table], ["late comer"])
+    equal([row["name"] for row in table], [name])
     assert table[0]["minor_faults_per_second"] > 10, table
     assert process.returncode is not None
 
@@ -217,7 +221,9 @@ def a_real_time_thread_has_no_nice_value():
 
 @case
 def names_of_any_kind():
-    odd = [b"two words", b"a) S 1 (b", b"))))", b"new\nline", b"tab\there", b"back\\slash", "grüße".encode(), b"\x1b[31mred",
+    # The first one is looked for by its name, which no other run of this test has.
+    odd = [f"two {os.getpid()}".encode(), b"a) S 1 (b",
+           b"))))", b"new\nline", b"tab\there", b"back\\slash", "grüße".encode(), b"\x1b[31mred",
            b'quo"te,comma']
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(named(name)) for name in odd]
@@ -234,8 +240,8 @@ def names_of_any_kind():
         names = {line[-2]: line[-1] for line in list(csv.reader(text.splitlines(keepends=True)))[1:] if len(line) >= 2}
         equal(names[str(processes[-1].pid)], odd[-1].decode())
         # A name is found by a part of it, and by itself as a target.
-        equal(list(ebb_ps("-f", "wo wor", "-c", "pid")), [processes[0].pid])
-        equal(list(ebb_ps("two words", "-c", "pid")), [processes[0].pid])
+        equal(list(ebb_ps("-f", odd[0].decode()[1:], "-c", "pid")), [processes[0].pid])
+        equal(list(ebb_ps(odd[0].decode(), "-c", "pid")), [processes[0].pid])
 
 
 @case
@@ -270,16 +276,23 @@ def a_zombie_has_no_memory_and_says_so():
         contains(row["unknown"][key], "has ended")
 
 
+def is_of_the_kernel(pid):
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return int(file.read().rsplit(") ", 1)[1].split()[6]) & 0x200000 != 0
+    return False
+
+
 @case
 def threads_of_the_kernel_are_hidden():
-    ours, theirs = ebb_ps("-c", "pid,rss,oom"), ebb_ps("-k", "-c", "pid,rss,oom,name")
-    kernel = set(theirs) - set(ours)
-    if not any(theirs[pid]["name"].startswith("kthreadd") for pid in theirs):
+    kernel = {int(name) for name in os.listdir("/proc") if name.isdigit() and is_of_the_kernel(name)}
+    if not kernel:
         raise Skip("no threads of the kernel are to be seen here")
-    for pid in kernel:
-        if os.path.exists(f"/proc/{pid}"):
-            equal((theirs[pid]["rss_bytes"], theirs[pid]["oom_rank"]), (None, None))
-            contains(theirs[pid]["unknown"]["rss_bytes"], "thread of the kernel")
+    assert not kernel & set(ebb_ps("-c", "pid"))
+    table = ebb_ps("-k", "-c", "pid,rss,oom,name")
+    for pid in kernel & set(table):
+        equal((table[pid]["rss_bytes"], table[pid]["oom_rank"]), (None, None))
+        contains(table[pid]["unknown"]["rss_bytes"], "thread of the kernel")
+    assert len(kernel & set(table)) > len(kernel) / 2
 
 
 @case

@@ -17,6 +17,8 @@ from processes import children, named, started, tell, worker
 from tap import Skip, case, contains, equal, run, wait_for
 
 EBB = os.environ["EBB_TOOL"]
+# The beginning of the names of our processes, which no other run of this test has.
+OURS = f"e{os.getpid()}-"
 HEADS = "PID S    RSS history    SWAP  %MEM  %CPU MINFLT/s MAJFLT/s  OOM NAME"
 
 for variable in ("LD_PRELOAD", "EBB_LIBRARY", "EBB_MALLOC", "NO_COLOR", "TMUX"):
@@ -116,7 +118,7 @@ def check_restored(terminal, status):
 @contextlib.contextmanager
 def company():
     """Processes that a filter finds: a large one, a small one."""
-    with named_worker("ebb-large", 40) as large, named(b"ebb-small") as small:
+    with named_worker(OURS + "large", 40) as large, named(OURS.encode() + b"small") as small:
         yield large, small
 
 
@@ -140,14 +142,14 @@ def listed(text):
 @case
 def it_shows_sorts_filters_and_quits():
     with company() as (large, small), top() as terminal:
-        text = terminal.wait("ebb-large")
+        text = terminal.wait(OURS + "large")
         lines = text.split("\n")
         assert lines[0].startswith("ebb top  "), text
         for line, part in ((1, "Mem "), (2, "Swap "), (3, "PSI "), (4, "Scan/s "), (6, HEADS), (23, "q quit  ? help")):
             contains(lines[line], part)
         terminal.wait("(rates: 0.3 s)")
-        terminal.type("/EBB-")
-        contains(terminal.wait("Filter: EBB-"), "2 found; Enter keeps it")
+        terminal.type("/" + OURS.upper())
+        contains(terminal.wait("Filter: " + OURS.upper()), "2 found; Enter keeps it")
         terminal.press("Enter")
         equal(listed(terminal.wait("2 found; Esc drops it")), [large.pid, small.pid])
         terminal.type("MR")
@@ -178,11 +180,11 @@ def faults_are_first_when_they_happen():
 
 @case
 def one_process_with_its_history():
-    with company() as (large, _), top("-f ebb-large") as terminal:
+    with company() as (large, _), top(f"-f {OURS}large") as terminal:
         terminal.wait(lambda text: listed(text) == [large.pid], "it")
         terminal.press("Enter")
         text = terminal.wait("Resident memory")
-        contains(text.split("\n")[1], f"ebb-large  pid {large.pid}")
+        contains(text.split("\n")[1], f"{OURS}large  pid {large.pid}")
         contains(text, "libc.so.6 is the first of")
         with open(f"/proc/{large.pid}/maps", encoding="utf-8") as file:
             count = len([line for line in file if "[vsyscall]" not in line])
@@ -217,7 +219,7 @@ def help_says_what_the_keys_do():
 
 @case
 def marks_move():
-    with company() as (large, small), top("-f ebb-") as terminal:
+    with company() as (large, small), top(f"-f {OURS}") as terminal:
         terminal.wait(lambda text: listed(text) == [large.pid, small.pid], "both")
         terminal.press("Down", "Down", "Enter")
         contains(terminal.wait("Resident memory"), f"pid {small.pid}")
@@ -347,7 +349,7 @@ def where_no_screen_can_be():
 @case
 def batches():
     with worker() as process:
-        look = subprocess.Popen([EBB, "top", "--batch", "--json", "-n", "3", "-i", "600ms"], stdout=subprocess.PIPE, text=True)
+        look = subprocess.Popen([EBB, "top", "--batch", "--json", "-n", "3", "-i", "1500ms"], stdout=subprocess.PIPE, text=True)
         reports = []
         for line in look.stdout:
             reports.append(json.loads(line))
@@ -357,7 +359,7 @@ def batches():
         look.stdout.close()
     equal(len(reports), 3)
     mine = [next(row for row in report["processes"] if row["pid"] == process.pid) for report in reports]
-    assert 5000 < mine[1]["minor_faults_per_second"] < 15000, mine[1]
+    assert 2500 < mine[1]["minor_faults_per_second"] < 5000, mine[1]
     assert mine[2]["minor_faults_per_second"] < 500, mine[2]
     for report in reports:
         host = report["host"][0] if isinstance(report["host"], list) else report["host"]
@@ -387,7 +389,7 @@ def formats_of_batches():
 @case
 def filters_of_batches():
     with company() as (large, small):
-        done = run(EBB, "top", "-b", "-n", "1", "-j", "-f", "ebb-", "-s", "pid", "-c", "pid,name")
+        done = run(EBB, "top", "-b", "-n", "1", "-j", "-f", OURS, "-s", "pid", "-c", "pid,name")
         equal([row["pid"] for row in json.loads(done.stdout)["processes"]], sorted([large.pid, small.pid]))
 
 
