@@ -270,14 +270,8 @@ int ebb__cmd_ps(int argc, char **argv)
     int status;
     int first;
 
-    switch (ebb__opt_parse(&ebb__spec_ps, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_ps, argc, argv, &first, &status))
+        return status;
     if (check_options(&plan, first != argc) != EBB_EXIT_OK ||
         ebb__emit_init(&emit, &ebb__spec_ps, &options.output) != EBB_EXIT_OK)
         return EBB_EXIT_USAGE;

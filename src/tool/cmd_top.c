@@ -159,14 +159,8 @@ int ebb__cmd_top(int argc, char **argv)
     int status;
     int first;
 
-    switch (ebb__opt_parse(&ebb__spec_top, argc, argv, &first)) {
-    case EBB_OPT_HELP:
-        return EBB_EXIT_OK;
-    case EBB_OPT_USAGE:
-        return EBB_EXIT_USAGE;
-    case EBB_OPT_GO:
-        break;
-    }
+    if (!ebb__opt_parse(&ebb__spec_top, argc, argv, &first, &status))
+        return status;
     if (first != argc)
         return ebb__opt_usage(&ebb__spec_top, "it takes no operands; --filter chooses processes by name");
     if (check_options(&source, &state) != EBB_EXIT_OK)

@@ -188,7 +188,7 @@ def grow_until_a_kill(group, log, hogs, grower):
 
 
 def play(random_numbers, number):
-    """One scene: (cgroup, [predicted, the other within the error], killed, largest, highest oom_score), but for the first processes."""
+    """One scene: (cgroup, [predicted, the other within the error], killed, largest, highest oom_score)."""
     log = KernelLog()
     group = Group(number)
     hogs = []
