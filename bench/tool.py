@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """What the tool itself costs: time and peak memory of the commands that look at a host, see README.md.
 
-Commands run a number of times on a process with 65,000 mappings, their output thrown away; the figure is the median.
-The time is that of the whole command, its start included.
+Commands run a number of times beside a process with 65,000 mappings and 500 that sleep, their output thrown away; the figure is
+the median. The time is that of the whole command, its start included.
 """
 import argparse
 import contextlib
@@ -25,8 +25,14 @@ ROWS = [
     ('maps', ['maps'], True, None),
     ('maps-group', ['maps', '--group'], True, None),
     ('maps-budget', ['maps', '--budget'], True, 150),
+    ('ps', ['ps'], False, 50),
+    ('top', ['top', '--batch', '--iterations', '1'], False, None),
+    ('oom', ['oom'], False, None),
+    ('vm', ['vm'], False, None),
+    ('reclaim', ['reclaim'], False, None),
 ]
 MAPPINGS = 65000
+SLEEPERS = 500
 PEAK_TARGET_KIB = 8 * 1024
 
 
@@ -56,6 +62,24 @@ def mapped_process():
         os.waitpid(pid, 0)
         os.close(ready_read)
         os.close(ready_write)
+
+
+@contextlib.contextmanager
+def sleepers():
+    """So many processes that do nothing."""
+    pids = []
+    try:
+        for _ in range(SLEEPERS):
+            pid = os.fork()
+            if pid == 0:
+                signal.pause()
+                os._exit(0)
+            pids.append(pid)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def verdict(value, target):
@@ -100,7 +124,7 @@ def main(arguments=None):
     spawner = Spawner(os.path.join(options.build, 'bench', 'bench-spawn'))
     lines = [['command', 'ms', 'target', 'peak KiB', 'target']]
     try:
-        with mapped_process() as pid:
+        with sleepers(), mapped_process() as pid:
             lines += [line_of(spawner, tool, row, pid, options.rounds) for row in ROWS if row[0] in options.chosen]
     except (Failure, OSError) as failure:
         print(f'tool.py: {failure}', file=sys.stderr)
