@@ -6,19 +6,20 @@ import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 
+from memory_cgroup import Group, Hog, put
 from tap import Skip, case, contains, equal, main
 
 EBB = os.environ["EBB_TOOL"]
-HOG = os.environ["EBB_OOM_HOG"]
 SCENES = 30
 SEED = int(os.environ.get("EBB_TEST_SEED", "0")) or int(time.time())
 LIMIT = 96 << 20
 STEP_KIB = 256
+# The kernel's killer reads counters that are not exact: three of them, by so many pages for each processor, of both tasks.
+SLACK = 6 * max(32, 2 * os.cpu_count()) * os.cpu_count()
 
 
 def run(*arguments):
@@ -30,124 +31,6 @@ def report(*arguments):
     done = run("oom", "--json", *arguments)
     equal((done.returncode, done.stderr), (0, ""))
     return json.loads(done.stdout)
-
-
-def put(path, text):
-    with open(path, "w", encoding="ascii") as file:
-        file.write(str(text))
-
-
-def field(path, name):
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith(name + ":"):
-                return int(line.split()[1])
-    return 0
-
-
-class Group:
-    """A memory cgroup of our own with a limit, without swap."""
-
-    def __init__(self, name):
-        self.version, mount, self.top = self.find()
-        self.path = f"/ebb-test-{os.getpid()}-{name}"
-        self.folder = mount + self.path
-        try:
-            os.mkdir(self.folder)
-        except OSError as error:
-            raise Skip(f"no memory cgroup can be made here: {error}") from error
-        try:
-            if self.version == 1:
-                put(self.folder + "/memory.limit_in_bytes", LIMIT)
-                if os.path.exists(self.folder + "/memory.memsw.limit_in_bytes"):
-                    put(self.folder + "/memory.memsw.limit_in_bytes", LIMIT)
-            else:
-                put(self.folder + "/memory.max", LIMIT)
-                if os.path.exists(self.folder + "/memory.swap.max"):
-                    put(self.folder + "/memory.swap.max", 0)
-        except OSError as error:
-            self.end()
-            raise Skip(f"no limit can be set: {error}") from error
-
-    @staticmethod
-    def find():
-        """(version, mount, top) of the memory controller."""
-        unified = None
-        with open("/proc/self/mountinfo", encoding="utf-8") as file:
-            for line in file:
-                left, right = line.rstrip("\n").split(" - ", 1)
-                kind, _, options = right.split(" ", 2)
-                if kind == "cgroup" and "memory" in options.split(","):
-                    return 1, left.split()[4], left.split()[3]
-                if kind == "cgroup2":
-                    unified = left.split()[4], left.split()[3]
-        if unified:
-            with open(unified[0] + "/cgroup.controllers", encoding="ascii") as file:
-                if "memory" in file.read().split():
-                    try:
-                        put(unified[0] + "/cgroup.subtree_control", "+memory")
-                    except OSError as error:
-                        raise Skip(f"the memory controller cannot be had: {error}") from error
-                    return 2, *unified
-        raise Skip("the host has no memory controller")
-
-    @property
-    def kills(self):
-        """How often the kernel has killed in it, as it counts itself."""
-        name = "memory.oom_control" if self.version == 1 else "memory.events"
-        with open(f"{self.folder}/{name}", encoding="ascii") as file:
-            return sum(int(line.split()[1]) for line in file if line.split()[0] == "oom_kill")
-
-    @property
-    def usage(self):
-        name = "memory.usage_in_bytes" if self.version == 1 else "memory.current"
-        with open(f"{self.folder}/{name}", encoding="ascii") as file:
-            return int(file.read())
-
-    def end(self):
-        for _ in range(200):
-            try:
-                os.rmdir(self.folder)
-                return
-            except OSError:
-                time.sleep(0.01)
-
-
-class Hog:
-    def __init__(self, group, adj):
-        self.adj = adj
-        self.process = subprocess.Popen([HOG, str(adj), group.folder + "/cgroup.procs"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-        equal(self.process.stdout.readline(), "ready\n")
-        self.rss = self.score = 0
-
-    @property
-    def pid(self):
-        return self.process.pid
-
-    def take(self, kib):
-        """False when it does not answer: it is dead."""
-        try:
-            self.process.stdin.write(f"{kib}\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            return False
-        return self.process.stdout.readline() == "ok\n"
-
-    def look(self):
-        self.rss = field(f"/proc/{self.pid}/status", "VmRSS")
-        with open(f"/proc/{self.pid}/oom_score", encoding="ascii") as file:
-            self.score = int(file.read())
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        try:
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass
 
 
 class KernelLog:
@@ -190,7 +73,7 @@ def grow_until_a_kill(group, log, hogs, grower):
 def play(random_numbers, number):
     """One scene: (cgroup, [predicted, the other within the error], killed, largest, highest oom_score)."""
     log = KernelLog()
-    group = Group(number)
+    group = Group(number, LIMIT)
     hogs = []
     try:
         # The one that will grow is rarely one that oom_score_adj marks: so many a smaller one dies for it.
@@ -248,12 +131,10 @@ def each_is_explained(killed_in):
     told = json.loads(run("oom", "explain", "--json", "--since", "3m").stdout)
     kills = {kill["pid"]: kill for kill in told["kills"] if kill["pid"] in killed_in}
     equal(sorted(kills), sorted(killed_in))
-    # Counters of memory are not exact: 2 x 3 x 32 pages for each processor.
-    slack = 6 * max(32, 2 * os.cpu_count()) * os.cpu_count()
     whole = [kill for kill in kills.values() if kill["points_pages"] is not None]
     for kill in whole:
         equal(kill["scope"], killed_in[kill["pid"]])
-        assert kill["second_points_pages"] is None or kill["points_pages"] + slack >= kill["second_points_pages"], kill
+        assert kill["second_points_pages"] is None or kill["points_pages"] + SLACK >= kill["second_points_pages"], kill
     print(f"# ebb oom explain tells of {len(kills)} of {SCENES} kills, and why of {len(whole)}", flush=True)
     assert len(whole) >= SCENES // 2, len(whole)
 
@@ -263,30 +144,40 @@ def quotient(a, b):
     return -(-a // b) if a < 0 else a // b
 
 
+def score_of(points, total):
+    return max(quotient((1000 + quotient(points * 1000, total)) * 2, 3), 0)
+
+
 @case
 def scores_are_the_kernels():
     """Every process whose memory rests for a moment between two readings has the oom_score that its points give."""
     if tuple(int(part) for part in re.findall("[0-9]+", os.uname().release)[:2]) < (5, 9):
         raise Skip("before Linux 5.9 oom_score is on another scale")
-    agreed, seen = set(), {}
+    agreed, exact, rested, before = set(), set(), {}, {}
     for _ in range(20):
         told = report("--scope", "host", "--top", 1000000)
         total = told["scopes"][0]["total_pages"]
         now = {row["pid"]: row for row in told["order"] if row["points_pages"] is not None and row["score"] is not None}
+        exact |= {pid for pid, row in now.items() if row["score"] == score_of(row["points_pages"], total)}
         agreed |= {pid for pid, row in now.items()
-                   if row["score"] == max(quotient((1000 + quotient(row["points_pages"] * 1000, total)) * 2, 3), 0)}
-        seen = now if not seen else {pid: row for pid, row in now.items() if pid in seen}
-        if len(seen) > 3 and set(seen) <= agreed:
-            print(f"# {len(seen)} processes", flush=True)
+                   if score_of(row["points_pages"] - SLACK, total) <= row["score"] <= score_of(row["points_pages"] + SLACK, total)}
+        # Who takes and gives all the time has another size whenever its score is read.
+        rested = {pid: row for pid, row in {**rested, **now}.items()
+                  if pid in now and (pid in rested or row["points_pages"] == before.get(pid, {}).get("points_pages"))}
+        before = now
+        if len(rested) > 3 and set(rested) <= agreed:
+            print(f"# {len(rested)} processes of {len(now)} rest; {len(exact & set(rested))} are equal, all are within the "
+                  f"{SLACK} pages by which the kernel's counters may be wrong", flush=True)
+            assert len(exact & set(rested)) >= len(rested) * 9 // 10
             return
-    raise AssertionError([row for pid, row in seen.items() if pid not in agreed])
+    raise AssertionError([row for pid, row in rested.items() if pid not in agreed])
 
 
 @case
 def the_flip_value_flips():
     if os.geteuid() != 0:
         raise Skip("only root can make memory cgroups")
-    group = Group("flip")
+    group = Group("flip", LIMIT)
     hogs = []
     try:
         hogs = [Hog(group, 300), Hog(group, 0)]

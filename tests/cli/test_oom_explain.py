@@ -10,10 +10,10 @@ import subprocess
 import tempfile
 import time
 
+from memory_cgroup import Group, Hog, put
 from tap import Skip, case, contains, equal, main, wait_for
 
 EBB = os.environ["EBB_TOOL"]
-HOG = os.environ["EBB_OOM_HOG"]
 LOGS = os.path.join(os.environ["EBB_SOURCE"], "tests", "fixtures", "oom")
 SEED = int(os.environ.get("EBB_TEST_SEED", "0")) or int(time.time())
 LIMIT = 48 << 20
@@ -37,11 +37,6 @@ def log(name):
 
 def notes(told, pid):
     return [note["text"] for note in told["notes"] if f"(pid {pid}): " in note["text"]]
-
-
-def put(path, text):
-    with open(path, "w", encoding="ascii") as file:
-        file.write(str(text))
 
 
 def adj_of(pid):
@@ -135,75 +130,6 @@ def a_captured_tree():
 # ---- this kernel ----
 
 
-class Group:
-    """A memory cgroup of our own with a limit, and processes in it."""
-
-    def __init__(self):
-        self.mount, version = self.find()
-        self.path = f"/ebb-test-explain-{os.getpid()}"
-        self.folder = self.mount + self.path
-        self.hogs = []
-        try:
-            os.mkdir(self.folder)
-        except OSError as error:
-            raise Skip(f"no memory cgroup can be made here: {error}") from error
-        try:
-            if version == 1:
-                put(self.folder + "/memory.limit_in_bytes", LIMIT)
-                if os.path.exists(self.folder + "/memory.memsw.limit_in_bytes"):
-                    put(self.folder + "/memory.memsw.limit_in_bytes", LIMIT)
-            else:
-                put(self.folder + "/memory.max", LIMIT)
-                if os.path.exists(self.folder + "/memory.swap.max"):
-                    put(self.folder + "/memory.swap.max", 0)
-        except OSError as error:
-            os.rmdir(self.folder)
-            raise Skip(f"the memory controller is not to be had here: {error}") from error
-
-    @staticmethod
-    def find():
-        with open("/proc/self/mountinfo", encoding="utf-8") as file:
-            mounts = [(line.split()[4], line.split(" - ")[1].split()) for line in file]
-        for mount, (kind, _, options) in ((m, r[:3]) for m, r in mounts):
-            if kind == "cgroup" and "memory" in options.split(","):
-                return mount, 1
-        for mount, rest in mounts:
-            if rest[0] == "cgroup2":
-                return mount, 2
-        raise Skip("there are no cgroups here")
-
-    def start(self, adj, kib):
-        hog = subprocess.Popen([HOG, str(adj), self.folder + "/cgroup.procs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               text=True)
-        self.hogs.append(hog)
-        equal(hog.stdout.readline(), "ready\n")
-        self.take(hog, kib)
-        return hog
-
-    @staticmethod
-    def take(hog, kib):
-        try:
-            hog.stdin.write(f"{kib}\n")
-            hog.stdin.flush()
-            return hog.stdout.readline() == "ok\n"
-        except BrokenPipeError:
-            return False
-
-    def end(self):
-        for hog in self.hogs:
-            hog.kill()
-            hog.wait()
-            hog.stdin.close()
-            hog.stdout.close()
-        for _ in range(100):
-            try:
-                os.rmdir(self.folder)
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise AssertionError(f"{self.folder} cannot be removed")
-
-
 def ended(hogs):
     """Those that have ended, and stay zombies."""
     return [hog.pid for hog in hogs if os.waitid(os.P_PID, hog.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None]
@@ -211,18 +137,22 @@ def ended(hogs):
 
 def kill_one(random_numbers):
     """A real kill, and what is told of it; the victim stays a zombie until then."""
-    group = Group()
+    group = Group("explain", LIMIT)
+    hogs = []
     try:
-        hogs = [group.start(random_numbers.choice([0, 0, random_numbers.randint(1, 900)]), random_numbers.randint(1 << 10, 9 << 10))
-                for _ in range(3)]
+        for _ in range(3):
+            hogs.append(Hog(group, random_numbers.choice([0, 0, random_numbers.randint(1, 900)])))
+            assert hogs[-1].take(random_numbers.randint(1 << 10, 9 << 10))
         grower = random_numbers.choice(hogs)
         for _ in range(LIMIT >> 20):
-            if not group.take(grower, 1 << 10) or ended(hogs):
+            if not grower.take(1 << 10) or ended(hogs):
                 break
         dead = wait_for("a kill", lambda: ended(hogs))
         told = report("explain", "--since", "2m")
         return group.path, dead, told
     finally:
+        for hog in hogs:
+            hog.end()
         group.end()
 
 
