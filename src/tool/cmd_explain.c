@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ebb explain: where every byte of a process's resident memory is, and of its cgroup's usage.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool/cmd.h"
+#include "tool/explain.h"
+#include "tool/units.h"
+
+static struct {
+    bool deep;
+    unsigned depth;
+    struct ebb_output output;
+} options = {.depth = EBB_ACCOUNT_DEPTH_MAX};
+
+static const char *const SYNOPSIS[] = {"[OPTION...] TARGET", NULL};
+
+static const struct ebb_opt ROWS[] = {
+    {'d', "deep", EBB_OPT_FLAG, NULL, "read all pages of the process, however long that takes",
+     &options.deep},
+    {'l', "levels", EBB_OPT_COUNT, "N", "show so many levels of the tree", &options.depth},
+    EBB_OUTPUT_ROWS(options.output),
+    {0},
+};
+
+const struct ebb_opt_spec ebb__spec_explain = {
+    .command = "explain",
+    .synopsis = SYNOPSIS,
+    .rows = ROWS,
+};
+
+/* ---- accounts as sections ---- */
+
+#define PATH_BYTES (EBB_ACCOUNT_DEPTH_MAX * EBB_ACCOUNT_KEY_BYTES)
+
+static const struct ebb_column COLUMNS[] = {
+    {"path", "path", EBB_AS_TEXT, 0, .label = true,
+     .help = "the row's key behind those of the rows that it is part of"},
+    {"kind", "kind", EBB_AS_TEXT, 0, .label = true,
+     .help = "part, rest (what the parts leave over) or beside"},
+    {"bytes", "BYTES", EBB_AS_BYTES, 8, .help = "size"},
+    {"percent", "SHARE", EBB_AS_PERCENT, 6, .help = "of the total"},
+    {"name", "WHAT", EBB_AS_TEXT, -52, .help = "what it is"},
+    {"source", "SOURCE", EBB_AS_TEXT, 0, .help = "who says so"},
+};
+
+/* People see the path as indentation. */
+#define MACHINE_COLUMNS 2
+
+static const char *kind_of(const struct ebb_account_row *row)
+{
+    static const char *const KINDS[] = {
+        [EBB_ACCOUNT_PART] = "part", [EBB_ACCOUNT_REST] = "rest", [EBB_ACCOUNT_BESIDE] = "beside"};
+
+    return KINDS[row->kind];
+}
+
+static struct ebb_cell bytes_cell(const struct ebb_account_row *row)
+{
+    if (!row->known)
+        return ebb__cell_unknown(row->why);
+    return row->bytes >= 0 ? ebb__cell_number((uint64_t)row->bytes) : ebb__cell_signed(row->bytes);
+}
+
+static struct ebb_cell share_cell(const struct ebb_account *account, const struct ebb_account_row *row)
+{
+    const struct ebb_account_row *total = &account->rows[0];
+
+    if (!row->known)
+        return ebb__cell_unknown(row->why);
+    if (row->kind == EBB_ACCOUNT_BESIDE)
+        return ebb__cell_unknown("it is no part of the total");
+    if (!total->known || total->bytes == 0)
+        return ebb__cell_unknown("the total is not known");
+    return ebb__cell_real(100.0 * (double)row->bytes / (double)total->bytes);
+}
+
+static void emit_account(struct ebb_emit *emit, const struct ebb_section *section,
+                         const struct ebb_account *account)
+{
+    bool human = ebb__emit_is_human(emit);
+    bool beside = false;
+
+    ebb__emit_section(emit, section);
+    for (unsigned i = 0; i < account->count; i++) {
+        const struct ebb_account_row *row = &account->rows[i];
+        char path[PATH_BYTES];
+        char name[EBB_ACCOUNT_NAME_BYTES + 2 * EBB_ACCOUNT_DEPTH_MAX + 16];
+
+        if (row->depth >= options.depth)
+            continue;
+        /* What is beside and empty says nothing to people. */
+        if (human && row->kind == EBB_ACCOUNT_BESIDE && (!row->known || row->bytes == 0))
+            continue;
+        ebb__account_path(account, i, path, sizeof(path));
+        snprintf(name, sizeof(name), "%*s%s%s", (int)(2 * row->depth), "",
+                 row->kind == EBB_ACCOUNT_BESIDE ? (beside ? "        " : "beside: ") : "", row->name);
+        beside = row->kind == EBB_ACCOUNT_BESIDE;
+        const struct ebb_cell cells[] = {
+            ebb__cell_text(path),
+            ebb__cell_text(kind_of(row)),
+            bytes_cell(row),
+            share_cell(account, row),
+            ebb__cell_text(human ? name : row->name),
+            row->source == NULL ? (human ? ebb__cell_text("") : ebb__cell_unknown("it is a difference"))
+                                : ebb__cell_text(row->source),
+        };
+
+        ebb__emit_row(emit, human ? cells + MACHINE_COLUMNS : cells);
+    }
+}
+
+/* ---- sentences ---- */
+
+static void note_heap(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
+{
+    if (facts->allocator != NULL)
+        ebb__emit_note(emit, "allocator", "malloc is served by %s: %s.", facts->allocator->name,
+                       facts->allocator->evidence);
+    else
+        ebb__emit_note(emit, "allocator", "Who serves malloc is not known: %s.", facts->heap.why);
+    if (facts->allocator != NULL && facts->heap.source == NULL)
+        ebb__emit_note(emit, "heap", "What in the heap is live and what is free is not known: %s.",
+                       facts->heap.why);
+}
+
+static void note_pages(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
+{
+    char time[EBB_UNITS_BYTES];
+
+    if (facts->has_pages)
+        return;
+    if (facts->estimate_ms > EBB_MAPS_BUDGET_MS)
+        ebb__emit_note(
+            emit, "deep",
+            "Which mapping how many of the pages belong to was not read: it takes about %s, in which the "
+            "process may have to wait for memory; --deep does.",
+            ebb__units_ms(facts->estimate_ms, time));
+    else
+        ebb__emit_note(emit, "pages", "Which mapping how many of the pages belong to is not known: %s.",
+                       facts->pages_why);
+}
+
+static void note_unattributed(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
+{
+    for (unsigned i = 0; i < facts->unknown_count; i++) {
+        const struct ebb_explain_mapping *mapping = &facts->unknown[i];
+        char rss[EBB_UNITS_BYTES];
+        char size[EBB_UNITS_BYTES];
+
+        ebb__emit_note(emit, "unattributed",
+                       "In unattributed: %s resident of %s at 0x%" PRIx64 ", anonymous.",
+                       ebb__units_bytes(mapping->rss_bytes, rss), ebb__units_bytes(mapping->bytes, size),
+                       mapping->start);
+    }
+}
+
+static void check(const struct ebb_account *account)
+{
+    const char *broken = ebb__account_check(account);
+
+    if (broken == NULL)
+        return;
+    fprintf(stderr, "ebb explain: the account is wrong (%s); please report this\n", broken);
+    abort();
+}
+
+static void show(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
+{
+    static struct ebb_account account;
+    static char title[EBB_MAPS_TITLE_BYTES];
+    static struct ebb_section resident;
+    static struct ebb_section usage;
+    static char usage_title[EBB_CGROUP_PATH_BYTES + 32];
+    bool human = ebb__emit_is_human(emit);
+    unsigned skipped = human ? MACHINE_COLUMNS : 0;
+
+    ebb__maps_title(facts->target, title);
+    resident = (struct ebb_section){.key = "resident",
+                                    .title = title,
+                                    .columns = COLUMNS + skipped,
+                                    .column_count = sizeof(COLUMNS) / sizeof(COLUMNS[0]) - skipped};
+    usage = resident;
+    usage.key = "usage";
+    usage.title = usage_title;
+    ebb__emit_begin(emit);
+    ebb__explain_resident(facts, &account);
+    check(&account);
+    emit_account(emit, &resident, &account);
+    if (facts->cgroup.err == 0) {
+        snprintf(usage_title, sizeof(usage_title), "memory cgroup %s", facts->cgroup.path);
+        ebb__explain_usage(facts, &account);
+        check(&account);
+        emit_account(emit, &usage, &account);
+    } else {
+        ebb__emit_note(emit, "cgroup", "Its memory cgroup cannot be looked at: %s.",
+                       ebb__fact_why(ebb__fact_unknown(facts->cgroup.err)));
+    }
+    note_heap(emit, facts);
+    note_pages(emit, facts);
+    note_unattributed(emit, facts);
+    ebb__emit_end(emit);
+}
+
+int ebb__cmd_explain(int argc, char **argv)
+{
+    static struct ebb_explain_facts facts;
+    static struct ebb_emit emit;
+    struct ebb_target target;
+    const char *root;
+    int first;
+    int status;
+
+    if (!ebb__opt_parse(&ebb__spec_explain, argc, argv, &first, &status))
+        return status;
+    if (argc - first != 1)
+        return ebb__opt_usage(&ebb__spec_explain, "which process? a pid, a name, or pidfile:PATH");
+    status = ebb__emit_init(&emit, &ebb__spec_explain, &options.output);
+    if (status == EBB_EXIT_OK)
+        status = ebb__output_root(&ebb__spec_explain, &options.output, &root);
+    if (status == EBB_EXIT_OK)
+        status = ebb__target_find("explain", root, argv[first], &target);
+    if (status == EBB_EXIT_OK)
+        status = ebb__explain_collect(&facts, &target, options.deep);
+    if (status != EBB_EXIT_OK)
+        return status;
+    show(&emit, &facts);
+    ebb__explain_fini(&facts);
+    return EBB_EXIT_OK;
+}

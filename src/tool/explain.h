@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The parts of `ebb explain` for each other: what is collected of a process, and the accounts that are made of it.
+ *
+ *   collect (explain_facts.c) -> accounts (explain_tree.c, pure) -> sections (cmd_explain.c)
+ */
+#ifndef EBB_TOOL_EXPLAIN_H
+#define EBB_TOOL_EXPLAIN_H
+
+#include "model/account.h"
+#include "model/vma.h"
+#include "probe/probe.h"
+#include "tool/maps.h"
+#include "tool/proc_allocator.h"
+#include "tool/target.h"
+
+/* Of memory that nobody knows, so many mappings are named. */
+#define EBB_EXPLAIN_UNKNOWN_MAX 3
+
+/* Processes of the cgroup that are listed, the largest ones. */
+#define EBB_EXPLAIN_OTHERS_MAX 5
+
+struct ebb_explain_mapping {
+    uint64_t start;
+    uint64_t bytes;
+    uint64_t rss_bytes;
+};
+
+/* What an allocator says of its own memory; a fact that its books do not have is unknown. */
+struct ebb_explain_heap {
+    const char *source;        /* who says so; NULL: nobody, because of `why` */
+    const char *why;           /* a sentence */
+    struct ebb_fact live;      /* held by the program */
+    struct ebb_fact cached;    /* free, kept for the next requests of a thread */
+    struct ebb_fact whole;     /* free, in whole pages that are resident: a trim gives them back */
+    struct ebb_fact fragments; /* free, between what is live */
+    struct ebb_fact metadata;
+};
+
+struct ebb_explain_process {
+    pid_t pid;
+    char name[EBB_STATUS_NAME_BYTES];
+    uint64_t anon_bytes;
+};
+
+struct ebb_explain_cgroup {
+    int err; /* why there is none: -errno */
+    char path[EBB_CGROUP_PATH_BYTES];
+    struct ebb_cgroup facts;
+    unsigned process_count;     /* in it and below */
+    struct ebb_fact anon_bytes; /* of these together */
+    unsigned listed;
+    struct ebb_explain_process processes[EBB_EXPLAIN_OTHERS_MAX]; /* the largest, in order */
+};
+
+struct ebb_explain_facts {
+    const struct ebb_target *target;
+    struct ebb_status status;
+    struct ebb_proc_allocator *allocator; /* NULL: */
+    int allocator_err;
+    bool has_pages; /* resident pages of each mapping are known */
+    const char *pages_why;
+    uint64_t estimate_ms; /* what reading them takes, when that is why they were not */
+    struct ebb_maps_sum classes[EBB_VMA_CLASS_COUNT];
+    unsigned unknown_count;
+    struct ebb_explain_mapping
+        unknown[EBB_EXPLAIN_UNKNOWN_MAX]; /* the largest of EBB_VMA_CLASS_ANON, in order */
+    struct ebb_explain_heap heap;
+    struct ebb_explain_cgroup cgroup;
+};
+
+/* Collects. `deep`: whatever it takes. An exit status, after a line on standard error when it is not EBB_EXIT_OK. */
+int ebb__explain_collect(struct ebb_explain_facts *facts, const struct ebb_target *target, bool deep);
+void ebb__explain_fini(struct ebb_explain_facts *facts);
+
+/* The account of the process's resident memory. */
+void ebb__explain_resident(const struct ebb_explain_facts *facts, struct ebb_account *ret_account);
+
+/* The account of its cgroup's usage. */
+void ebb__explain_usage(const struct ebb_explain_facts *facts, struct ebb_account *ret_account);
+
+#endif
