@@ -184,7 +184,6 @@ const char *ebb__account_check(const struct ebb_account *account)
         return "A1 the first row is the total";
     for (unsigned i = 1; i < account->count; i++) {
         const struct ebb_account_row *row = &account->rows[i];
-        const char *broken;
 
         if (row->depth > account->rows[i - 1].depth + 1 ||
             (row->depth == 0) != (row->kind == EBB_ACCOUNT_BESIDE))
@@ -192,9 +191,12 @@ const char *ebb__account_check(const struct ebb_account *account)
         if (beside && row->kind != EBB_ACCOUNT_BESIDE)
             return "A4 rows beside come last";
         beside = row->kind == EBB_ACCOUNT_BESIDE;
-        broken = check_parts(account, i);
+    }
+    for (unsigned i = 0; i < account->count; i++) {
+        const char *broken = check_parts(account, i);
+
         if (broken != NULL)
             return broken;
     }
-    return check_parts(account, 0);
+    return NULL;
 }

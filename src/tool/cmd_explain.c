@@ -80,6 +80,14 @@ static struct ebb_cell share_cell(const struct ebb_account *account, const struc
     return ebb__cell_real(100.0 * (double)row->bytes / (double)total->bytes);
 }
 
+/* To people. Unattributed memory, though, is always shown, also where there is none. */
+static bool says_nothing(const struct ebb_account_row *row)
+{
+    if (row->kind == EBB_ACCOUNT_BESIDE)
+        return !row->known || row->bytes == 0;
+    return row->kind == EBB_ACCOUNT_REST && row->depth > 1 && row->known && row->bytes == 0;
+}
+
 static void emit_account(struct ebb_emit *emit, const struct ebb_section *section,
                          const struct ebb_account *account)
 {
@@ -94,8 +102,7 @@ static void emit_account(struct ebb_emit *emit, const struct ebb_section *sectio
 
         if (row->depth >= options.depth)
             continue;
-        /* What is beside and empty says nothing to people. */
-        if (human && row->kind == EBB_ACCOUNT_BESIDE && (!row->known || row->bytes == 0))
+        if (human && says_nothing(row))
             continue;
         ebb__account_path(account, i, path, sizeof(path));
         snprintf(name, sizeof(name), "%*s%s%s", (int)(2 * row->depth), "",

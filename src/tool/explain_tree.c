@@ -81,21 +81,21 @@ static void divide_by_purpose(const struct ebb_explain_heap *heap, struct ebb_ac
     ebb__account_rest(account, 2, "heap_rest", "not attributed");
 }
 
-/* Without the allocator's word: by kinds of mappings. */
+/* By kinds of mappings, when there is more than one that has something. */
 static void divide_by_class(const struct ebb_explain_facts *facts, uint64_t classes,
                             struct ebb_account *account)
 {
     unsigned count = 0;
 
     for (unsigned i = 0; i < EBB_VMA_CLASS_COUNT; i++)
-        count += (classes >> i & 1) != 0 && facts->classes[i].count != 0;
-    if (count < 2)
-        return;
-    for (unsigned i = 0; i < EBB_VMA_CLASS_COUNT; i++)
-        if ((classes >> i & 1) != 0 && facts->classes[i].count != 0)
+        if ((classes >> i & 1) != 0 && !is_nothing(rss_of(facts, UINT64_C(1) << i)))
+            count++;
+    for (unsigned i = 0; count > 1 && i < EBB_VMA_CLASS_COUNT; i++)
+        if ((classes >> i & 1) != 0 && !is_nothing(rss_of(facts, UINT64_C(1) << i)))
             ebb__account_add(account, 2, ebb__vma_classes[i].key, ebb__vma_classes[i].text, SMAPS,
-                             facts->classes[i].facts[EBB_SMAPS_RSS]);
-    ebb__account_rest(account, 2, "rest", "not attributed");
+                             rss_of(facts, UINT64_C(1) << i));
+    if (count > 1)
+        ebb__account_rest(account, 2, "rest", "not attributed");
 }
 
 static void divide_heap(const struct ebb_explain_facts *facts, struct ebb_account *account)
