@@ -320,6 +320,13 @@ bool ebb__cgroup_parent(char *path)
     return true;
 }
 
+bool ebb__cgroup_is_below(const char *path, const char *top)
+{
+    size_t len = strcmp(top, "/") == 0 ? 0 : strlen(top);
+
+    return strncmp(path, top, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
 int ebb__cgroup_file(const struct ebb_cgroup_tree *tree, const char *path, const char *file, char *ret_path,
                      size_t path_bytes)
 {

@@ -46,6 +46,9 @@ int ebb__cgroup_path_read(const char *root, pid_t pid, const struct ebb_cgroup_t
 /* Turns a path into its parent's; false when it was "/" already. */
 bool ebb__cgroup_parent(char *path);
 
+/* True when the path is `top` or lies below it. */
+bool ebb__cgroup_is_below(const char *path, const char *top);
+
 /* What a memory cgroup says. Limits that are not set are UINT64_MAX (version 1 has a large number there). */
 struct ebb_cgroup {
     int version;
@@ -88,6 +91,9 @@ struct ebb_cgroup {
     struct ebb_fact pgfault;
     struct ebb_fact pgmajfault;
 };
+
+/* 0 when there is such a cgroup, -ENOENT when not, or -errno. */
+int ebb__cgroup_check(const char *root, const struct ebb_cgroup_tree *tree, const char *path);
 
 /* Reads the files of a cgroup. 0, -ENOENT when there is no such cgroup, or -errno. A file that is missing or denied
  * makes its own facts unknown only. */

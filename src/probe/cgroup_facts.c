@@ -153,10 +153,8 @@ static void settle_v1(struct ebb_cgroup *cgroup)
         swap->value -= swap->value < cgroup->limit_bytes.value ? swap->value : cgroup->limit_bytes.value;
 }
 
-int ebb__cgroup_read(const char *root, const struct ebb_cgroup_tree *tree, const char *path,
-                     struct ebb_cgroup *ret_cgroup)
+int ebb__cgroup_check(const char *root, const struct ebb_cgroup_tree *tree, const char *path)
 {
-    const struct place place = {.root = root, .tree = tree, .path = path};
     char directory[EBB_PROC_PATH_BYTES];
     int fd;
     int err;
@@ -171,6 +169,17 @@ int ebb__cgroup_read(const char *root, const struct ebb_cgroup_tree *tree, const
     if (fd < 0)
         return fd == -ENOTDIR ? -ENOENT : fd;
     close(fd);
+    return 0;
+}
+
+int ebb__cgroup_read(const char *root, const struct ebb_cgroup_tree *tree, const char *path,
+                     struct ebb_cgroup *ret_cgroup)
+{
+    const struct place place = {.root = root, .tree = tree, .path = path};
+    int err = ebb__cgroup_check(root, tree, path);
+
+    if (err != 0)
+        return err;
     /* What this version has no file for stays "the kernel does not have it". */
     for (struct ebb_fact *fact = &ret_cgroup->usage_bytes; fact <= &ret_cgroup->pgmajfault; fact++)
         *fact = ebb__fact_unknown(-ENODATA);

@@ -37,6 +37,7 @@
 #include "probe/smaps.h"
 #include "probe/stat.h"
 #include "probe/status.h"
+#include "probe/unit.h"
 #include "probe/vma_query.h"
 #include "probe/vmstat.h"
 

@@ -14,9 +14,6 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* systemd's own bound for the name of a unit. */
-#define UNIT_BYTES 256
-
 static const struct ebb_column ADJ_COLUMNS[] = {
     {"pid", "pid", EBB_AS_NUMBER, 0, .label = true, .help = "process"},
     {"name", "name", EBB_AS_TEXT, 0, .label = true, .help = "its name"},
@@ -100,58 +97,6 @@ static int set(const struct ebb_target *target, int before, int adj)
 
 /* ---- where it would be written down ---- */
 
-/* The last component of a path that is a service: "/system.slice/mariadb.service/child" has one. */
-static bool find_service(const char *path, const char *end, char ret_unit[UNIT_BYTES])
-{
-    static const char SUFFIX[] = ".service";
-    const size_t suffix_len = sizeof(SUFFIX) - 1;
-    bool found = false;
-
-    while (path < end) {
-        const char *slash = memchr(path, '/', (size_t)(end - path));
-        size_t len = (size_t)((slash == NULL ? end : slash) - path);
-
-        if (len > suffix_len && len < UNIT_BYTES &&
-            memcmp(path + len - suffix_len, SUFFIX, suffix_len) == 0) {
-            memcpy(ret_unit, path, len);
-            ret_unit[len] = '\0';
-            found = true;
-        }
-        path += len + 1;
-    }
-    return found;
-}
-
-/* The unit of a process: systemd names its cgroups so, in version 2 or in its own hierarchy of version 1. */
-static bool find_unit(pid_t pid, char ret_unit[UNIT_BYTES], bool *ret_of_user)
-{
-    static char text[65536];
-    struct ebb_lines lines;
-    const char *line;
-    size_t len;
-    size_t text_len;
-    bool found = false;
-
-    if (ebb__proc_read("", pid, "cgroup", text, sizeof(text), &text_len) != 0)
-        return false;
-    ebb__lines_init_text(&lines, text, text_len);
-    while (!found && ebb__lines_next(&lines, &line, &len) == 1) {
-        const char *end = line + len;
-        const char *path = memmem(line, len, ":name=systemd:", 14);
-
-        if (len > 3 && memcmp(line, "0::", 3) == 0)
-            path = line + 3;
-        else if (path != NULL)
-            path += 14;
-        else
-            continue;
-        found = find_service(path, end, ret_unit);
-        *ret_of_user = found && memmem(path, (size_t)(end - path), "/user@", 6) != NULL &&
-                       strncmp(ret_unit, "user@", 5) != 0;
-    }
-    return found;
-}
-
 static void note_unit(struct ebb_emit *emit, const char *unit, bool of_user, int adj)
 {
     if (unit == NULL) {
@@ -208,9 +153,9 @@ static int report(const struct ebb_opt_spec *spec, const struct ebb_oom_options 
     size_t index = ebb__oom_facts_find(facts, target->pid);
     struct ebb_oom_scope scope;
     struct ebb_emit emit;
-    char unit[UNIT_BYTES];
+    char unit[EBB_UNIT_BYTES];
     bool of_user = false;
-    bool has_unit = find_unit(target->pid, unit, &of_user);
+    bool has_unit = ebb__unit_service_read("", target->pid, unit, &of_user);
     struct ebb_cell rank_before;
     struct ebb_cell rank_now;
     int err;

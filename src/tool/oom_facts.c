@@ -280,14 +280,7 @@ struct ebb_oom_group *ebb__oom_facts_group(const struct ebb_oom_facts *facts, co
 
 bool ebb__oom_is_in(const struct ebb_oom_process *process, const char *path)
 {
-    size_t len = strlen(path);
-
-    if (process->cgroup == NULL)
-        return false;
-    if (strcmp(path, "/") == 0)
-        return true;
-    return strncmp(process->cgroup, path, len) == 0 &&
-           (process->cgroup[len] == '\0' || process->cgroup[len] == '/');
+    return process->cgroup != NULL && ebb__cgroup_is_below(process->cgroup, path);
 }
 
 /* ---- scopes ---- */
