@@ -429,16 +429,32 @@ static int check_place(const char *text, struct place *place)
                       : fail(place->path, "is there already, and not empty; nothing was written");
 }
 
-static int add_pid(const char *text, pid_t *pids, unsigned *count)
+static bool is_taken(const pid_t *pids, unsigned count, pid_t pid)
 {
-    struct ebb_target target;
-    int status;
+    for (unsigned i = 0; i < count; i++)
+        if (pids[i] == pid)
+            return true;
+    return false;
+}
 
-    if (*count == PIDS_MAX)
-        return ebb__opt_usage(&ebb__spec_capture, "more than %d processes: leave them out for all", PIDS_MAX);
-    status = ebb__target_find("capture", "", text, &target);
-    if (status == EBB_EXIT_OK)
-        pids[(*count)++] = target.pid;
+/* Adds the processes that a target names, each once. */
+static int add_target(const char *text, pid_t *pids, unsigned *count)
+{
+    struct ebb_target_list list;
+    int status = ebb__target_find_all("capture", "", text, &list);
+
+    if (status != EBB_EXIT_OK)
+        return status;
+    for (size_t i = 0; i < list.count && status == EBB_EXIT_OK; i++) {
+        if (is_taken(pids, *count, list.pids[i]))
+            continue;
+        if (*count == PIDS_MAX)
+            status = ebb__opt_usage(&ebb__spec_capture, "more than %d processes: leave them out for all",
+                                    PIDS_MAX);
+        else
+            pids[(*count)++] = list.pids[i];
+    }
+    free(list.pids);
     return status;
 }
 
@@ -456,11 +472,11 @@ static int take_pids(int argc, char **argv, pid_t *pids, unsigned *count)
             return ebb__opt_usage(&ebb__spec_capture, "--pid: '%s' is not a list of process ids",
                                   options.pids);
         snprintf(word, sizeof(word), "%.*s", (int)len, at);
-        status = add_pid(word, pids, count);
+        status = add_target(word, pids, count);
         at = at[len] == ',' ? at + len + 1 : NULL;
     }
     for (int i = 0; i < argc && status == EBB_EXIT_OK; i++)
-        status = add_pid(argv[i], pids, count);
+        status = add_target(argv[i], pids, count);
     return status;
 }
 

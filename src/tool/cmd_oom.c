@@ -17,8 +17,8 @@ static const char *const OPERANDS[] = {"explain", "adj", NULL};
 static const struct ebb_opt ROWS[] = {
     {'w', "what-if", EBB_OPT_LIST, "CHANGE", "judge with adj:PID=N, grow:PID=1G or limit:CGROUP=2G",
      &options.what_if},
-    {'s', "scope", EBB_OPT_TEXT, "SCOPE", "only this one: host, or the path of a memory cgroup",
-     &options.scope},
+    {'s', "scope", EBB_OPT_TEXT, "SCOPE",
+     "only this one: host, or a memory cgroup: its path, cgroup:PATH or unit:NAME", &options.scope},
     {'n', "top", EBB_OPT_COUNT, "N", "how many of the order, or past kills in words, 10 if not given",
      &options.top},
     {'\0', "file", EBB_OPT_FILE, "FILE", "explain: a log to read instead of the kernel's buffer",
@@ -101,7 +101,7 @@ static int dispatch(int count, char **operands, const char *negative)
     if (strcmp(operands[0], "adj") != 0)
         return ebb__opt_usage(&ebb__spec_oom, "'%s' is neither explain nor adj", operands[0]);
     if (count < 2)
-        return ebb__opt_usage(&ebb__spec_oom, "adj: which process? a pid, a name, or pidfile:PATH");
+        return ebb__opt_usage(&ebb__spec_oom, "adj: which process?");
     if (count + (negative != NULL) > 3)
         return ebb__opt_usage(&ebb__spec_oom, "adj takes one process and one number");
     if (root[0] != '\0')

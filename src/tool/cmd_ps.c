@@ -57,7 +57,9 @@ const struct ebb_opt_spec ebb__spec_ps = {
 /* What was asked for, understood. */
 struct plan {
     struct ebb_proc_ask ask;
-    pid_t *pids;
+    pid_t *pids;  /* each once */
+    pid_t *named; /* those of them that were named one by one: they are missed when they end */
+    size_t named_count;
     struct ebb_proc_columns columns;
     enum ebb_proc_column sort;
 };
@@ -118,20 +120,44 @@ static int check_options(struct plan *plan, bool few)
     return EBB_EXIT_OK;
 }
 
+static bool is_planned(const struct plan *plan, pid_t pid)
+{
+    for (size_t i = 0; i < plan->ask.pid_count; i++)
+        if (plan->pids[i] == pid)
+            return true;
+    return false;
+}
+
+static int add_target(struct plan *plan, const struct ebb_target_list *list)
+{
+    pid_t *larger = reallocarray(plan->pids, plan->ask.pid_count + list->count, sizeof(*larger));
+
+    if (larger == NULL)
+        return fail(-ENOMEM);
+    plan->pids = larger;
+    for (size_t i = 0; i < list->count; i++)
+        if (!is_planned(plan, list->pids[i]))
+            plan->pids[plan->ask.pid_count++] = list->pids[i];
+    if (!list->of_group)
+        plan->named[plan->named_count++] = list->pids[0];
+    return EBB_EXIT_OK;
+}
+
 /* Finds the processes that the operands name; those that there are not are reported and left out. */
 static int find_targets(struct plan *plan, int count, char **names)
 {
     int status = EBB_EXIT_OK;
 
-    plan->pids = calloc(count == 0 ? 1 : (size_t)count, sizeof(*plan->pids));
-    if (plan->pids == NULL)
+    plan->named = calloc(count == 0 ? 1 : (size_t)count, sizeof(*plan->named));
+    if (plan->named == NULL)
         return fail(-ENOMEM);
     for (int i = 0; i < count; i++) {
-        struct ebb_target target;
-        int found = ebb__target_find("ps", plan->ask.root, names[i], &target);
+        struct ebb_target_list list = {.pids = NULL};
+        int found = ebb__target_find_all("ps", plan->ask.root, names[i], &list);
 
         if (found == EBB_EXIT_OK)
-            plan->pids[plan->ask.pid_count++] = target.pid;
+            found = add_target(plan, &list);
+        free(list.pids);
         status = worse(status, found);
     }
     plan->ask.pids = plan->pids;
@@ -232,18 +258,18 @@ static int show(struct ebb_emit *emit, const struct plan *plan, const struct vie
     return EBB_EXIT_OK;
 }
 
-/* Of those that were named: who was there when the arguments were read, and ended since. */
+/* Of those that were named one by one: who was there when the arguments were read, and ended since. */
 static int report_ended(const struct plan *plan, const struct ebb_proc_table *table)
 {
     int status = EBB_EXIT_OK;
 
-    for (size_t i = 0; i < plan->ask.pid_count; i++) {
+    for (size_t i = 0; i < plan->named_count; i++) {
         struct ebb_stat stat;
 
-        if (ebb__proc_table_find(table, plan->pids[i]) != NULL ||
-            ebb__stat_read(plan->ask.root, plan->pids[i], &stat) == 0)
+        if (ebb__proc_table_find(table, plan->named[i]) != NULL ||
+            ebb__stat_read(plan->ask.root, plan->named[i], &stat) == 0)
             continue;
-        fprintf(stderr, "ebb ps: process %d has ended while it was looked at\n", (int)plan->pids[i]);
+        fprintf(stderr, "ebb ps: process %d has ended while it was looked at\n", (int)plan->named[i]);
         status = EBB_EXIT_NO_TARGET;
     }
     return status;
@@ -283,5 +309,6 @@ int ebb__cmd_ps(int argc, char **argv)
     if (first == argc || plan.ask.pid_count != 0)
         status = worse(status, run(&emit, &plan));
     free(plan.pids);
+    free(plan.named);
     return status;
 }

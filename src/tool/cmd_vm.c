@@ -33,7 +33,7 @@ static const char *const SYNOPSIS[] = {"[-fs] [--cgroup PATH|TARGET] [DELAY [COU
 static const struct ebb_opt ROWS[] = {
     {'f', "full", EBB_OPT_FLAG, NULL, "with a delay: the whole screen each time, not a line", &options.full},
     {'s', "stats", EBB_OPT_FLAG, NULL, "also the counters since boot", &options.stats},
-    {'g', "cgroup", EBB_OPT_TEXT, "PATH|TARGET", "what a memory cgroup, or a process inside of one, has left",
+    {'g', "cgroup", EBB_OPT_TEXT, "PATH|TARGET", "what a memory cgroup has left, given as /PATH or TARGET",
      &options.cgroup},
     {'\0', "compat", EBB_OPT_TEXT, "TOOL", "print as free, vmstat or sar-B do, for scripts", &options.compat},
     {'a', "active", EBB_OPT_FLAG, NULL, "with --compat vmstat: active and inactive, as vmstat -a",

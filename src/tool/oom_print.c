@@ -10,6 +10,7 @@
 
 #include "tool/cmd.h"
 #include "tool/oom.h"
+#include "tool/target.h"
 #include "tool/units.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -388,14 +389,23 @@ static int predict(const struct ebb_opt_spec *spec, const struct ebb_oom_options
 
 int ebb__oom_predict(const struct ebb_opt_spec *spec, const struct ebb_oom_options *options, const char *root)
 {
+    struct ebb_oom_options found = *options;
     struct ebb_oom_facts facts;
-    int status = ebb__oom_collect(&facts, root);
+    struct ebb_cgroup_tree tree;
+    char path[EBB_CGROUP_PATH_BYTES];
+    int status = EBB_EXIT_OK;
 
+    if (options->scope != NULL && ebb__target_is_group(options->scope)) {
+        status = ebb__target_find_cgroup("oom", root, options->scope, &tree, path);
+        found.scope = path;
+    }
+    if (status == EBB_EXIT_OK)
+        status = ebb__oom_collect(&facts, root);
     if (status != EBB_EXIT_OK)
         return status;
     status = ebb__oom_what_if(spec, &options->what_if, &facts);
     if (status == EBB_EXIT_OK)
-        status = predict(spec, options, &facts);
+        status = predict(spec, &found, &facts);
     ebb__oom_facts_fini(&facts);
     return status;
 }

@@ -74,11 +74,19 @@ static int what_if_grow(const struct ebb_opt_spec *spec, struct ebb_oom_facts *f
 static int what_if_limit(const struct ebb_opt_spec *spec, struct ebb_oom_facts *facts, const char *who,
                          const char *value)
 {
-    struct ebb_oom_group *group = ebb__oom_facts_group(facts, who);
+    struct ebb_cgroup_tree tree;
+    char path[EBB_CGROUP_PATH_BYTES];
+    bool has_path = ebb__target_is_group(who);
+    struct ebb_oom_group *group;
     uint64_t bytes;
+    int status;
 
     if (ebb__units_parse_bytes(value, &bytes) != 0)
         return ebb__opt_usage(spec, "--what-if: '%s' is not a size such as 512M or 1G", value);
+    status = has_path ? ebb__target_find_cgroup("oom", facts->root, who, &tree, path) : EBB_EXIT_OK;
+    if (status != EBB_EXIT_OK)
+        return status;
+    group = ebb__oom_facts_group(facts, has_path ? path : who);
     if (group == NULL) {
         fprintf(stderr, "ebb oom: there is no memory cgroup '%s'\n", who);
         return EBB_EXIT_NO_TARGET;

@@ -221,9 +221,12 @@ bool ebb__opt_parse(const struct ebb_opt_spec *spec, int argc, char **argv, int 
 void ebb__opt_help(const struct ebb_opt_spec *spec)
 {
     const struct ebb_command *command = ebb__command_find(spec->command);
+    bool takes_target = false;
 
-    for (unsigned i = 0; spec->synopsis[i] != NULL; i++)
+    for (unsigned i = 0; spec->synopsis[i] != NULL; i++) {
+        takes_target |= strstr(spec->synopsis[i], "TARGET") != NULL;
         printf("%s ebb %s %s\n", i == 0 ? "Usage:" : "      ", spec->command, spec->synopsis[i]);
+    }
     if (command != NULL)
         printf("\n%s: %s.\n", spec->command, command->summary);
     printf("\nOptions:\n");
@@ -237,5 +240,8 @@ void ebb__opt_help(const struct ebb_opt_spec *spec)
                  row->value_name == NULL ? "" : row->value_name);
         printf("  %-29s %s\n", left, row->help);
     }
-    printf("  %-29s %s\n\nMore in ebb-%s(1).\n", "-h, --help", "show this text", spec->command);
+    printf("  %-29s %s\n", "-h, --help", "show this text");
+    if (takes_target)
+        printf("\nTARGET is a pid, a name, pidfile:PATH, unit:NAME or cgroup:PATH; see ebb(1).\n");
+    printf("\nMore in ebb-%s(1).\n", spec->command);
 }

@@ -9,11 +9,13 @@
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "probe/scan.h"
 #include "tool/cmd.h"
+#include "tool/target_group.h"
 
 /* The kernel keeps 15 bytes of a name. */
 #define COMM_LEN 15
@@ -28,6 +30,12 @@ static void make_printable(char *text)
     for (; *text != '\0'; text++)
         if ((unsigned char)*text < ' ' || *text == 0x7f)
             *text = '?';
+}
+
+void ebb__target_print(const char *text)
+{
+    for (; *text != '\0'; text++)
+        fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, stderr);
 }
 
 void ebb__target_name(const char *root, pid_t pid, char *ret_name, size_t name_bytes)
@@ -183,6 +191,21 @@ static int take_name(struct ebb_target *target, const char *name)
     return EBB_EXIT_FAILED;
 }
 
+/* ---- by unit or cgroup ---- */
+
+static int take_group(struct ebb_target *target, const char *text)
+{
+    struct ebb_target_group group;
+    pid_t pid = 0;
+    int status = ebb__target_group_find(target->command, target->root, text, &group);
+
+    if (status != EBB_EXIT_OK)
+        return status;
+    status = ebb__target_group_main(&group, &pid);
+    ebb__target_group_fini(&group);
+    return status == EBB_EXIT_OK ? take_pid(target, pid) : status;
+}
+
 int ebb__target_find(const char *command, const char *root, const char *text, struct ebb_target *ret_target)
 {
     struct ebb_target target = {.command = command, .root = root};
@@ -191,6 +214,8 @@ int ebb__target_find(const char *command, const char *root, const char *text, st
 
     if (strncmp(text, PIDFILE, sizeof(PIDFILE) - 1) == 0)
         status = take_pidfile(&target, text + sizeof(PIDFILE) - 1);
+    else if (ebb__target_is_group(text))
+        status = take_group(&target, text);
     else if (parse_pid(text, text + strlen(text), &pid))
         status = take_pid(&target, pid);
     else
@@ -198,6 +223,81 @@ int ebb__target_find(const char *command, const char *root, const char *text, st
     if (status == EBB_EXIT_OK)
         *ret_target = target;
     return status;
+}
+
+int ebb__target_find_all(const char *command, const char *root, const char *text,
+                         struct ebb_target_list *ret_list)
+{
+    struct ebb_target_list list = {.of_group = ebb__target_is_group(text)};
+    struct ebb_target_group group = {.count = 1};
+    struct ebb_target target;
+    int status = list.of_group ? ebb__target_group_find(command, root, text, &group)
+                               : ebb__target_find(command, root, text, &target);
+
+    if (status != EBB_EXIT_OK)
+        return status;
+    list.pids = calloc(group.count, sizeof(*list.pids));
+    if (list.pids == NULL) {
+        fprintf(stderr, "ebb %s: %s\n", command, strerror(ENOMEM));
+        status = EBB_EXIT_FAILED;
+    } else if (list.of_group) {
+        for (; list.count < group.count; list.count++)
+            list.pids[list.count] = group.members[list.count].pid;
+    } else {
+        list.pids[list.count++] = target.pid;
+    }
+    if (list.of_group)
+        ebb__target_group_fini(&group);
+    if (status == EBB_EXIT_OK)
+        *ret_list = list;
+    return status;
+}
+
+static int cgroup_of_unit(const char *command, const char *root, const char *text,
+                          const struct ebb_cgroup_tree *tree, char ret_path[EBB_CGROUP_PATH_BYTES])
+{
+    struct ebb_target_group group;
+    int status = ebb__target_group_find(command, root, text, &group);
+
+    if (status != EBB_EXIT_OK)
+        return status;
+    status = ebb__target_group_of_unit(&group, tree, ret_path);
+    ebb__target_group_fini(&group);
+    return status;
+}
+
+static int cgroup_of_process(const char *command, const char *root, const char *text,
+                             const struct ebb_cgroup_tree *tree, char ret_path[EBB_CGROUP_PATH_BYTES])
+{
+    struct ebb_target target;
+    int status = ebb__target_find(command, root, text, &target);
+    int err;
+
+    if (status != EBB_EXIT_OK)
+        return status;
+    err = ebb__cgroup_path_read(root, target.pid, tree, ret_path, EBB_CGROUP_PATH_BYTES);
+    if (err == 0)
+        return EBB_EXIT_OK;
+    fprintf(stderr, "ebb %s: %s (pid %d): %s\n", command, target.name, (int)target.pid,
+            err == -ESRCH    ? "has ended"
+            : err == -EXDEV  ? "its memory cgroup lies outside of what is mounted here"
+            : err == -ENOENT ? "its memory cgroup cannot be told"
+                             : strerror(-err));
+    return err == -ESRCH ? EBB_EXIT_NO_TARGET : EBB_EXIT_FAILED;
+}
+
+int ebb__target_find_cgroup(const char *command, const char *root, const char *text,
+                            struct ebb_cgroup_tree *ret_tree, char ret_path[EBB_CGROUP_PATH_BYTES])
+{
+    int status = ebb__target_group_tree(command, root, text, ret_tree);
+
+    if (status != EBB_EXIT_OK)
+        return status;
+    if (text[0] == '/' || strncmp(text, "cgroup:", 7) == 0)
+        return ebb__target_group_path(command, root, text, ret_tree, ret_path);
+    if (ebb__target_is_group(text))
+        return cgroup_of_unit(command, root, text, ret_tree, ret_path);
+    return cgroup_of_process(command, root, text, ret_tree, ret_path);
 }
 
 /* ---- what can go wrong with it ---- */

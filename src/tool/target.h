@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The process that a command is about: named by its number, by its name, or by a file that holds its number.
+ * The process that a command is about: named by its number, by its name, by a file that holds its number, or as the main process of
+ * a unit of systemd or of a memory cgroup.
  */
 #ifndef EBB_TOOL_TARGET_H
 #define EBB_TOOL_TARGET_H
@@ -19,10 +20,32 @@ struct ebb_target {
     char name[EBB_STATUS_NAME_BYTES]; /* printable */
 };
 
-/* Finds the process that TARGET names: a decimal number, `pidfile:PATH`, or a name, which is compared with what the
+/* Finds the process that TARGET names: a decimal number, `pidfile:PATH`, `unit:NAME` or `cgroup:PATH` for the main process there
+ * (target_group.h), or a name, which is compared with what the
  * kernel calls the process and, if that is nobody's, with the file name of its first argument. A thread's number stands for its process.
  * Returns EBB_EXIT_OK, or another exit status after one line on standard error. */
 int ebb__target_find(const char *command, const char *root, const char *text, struct ebb_target *ret_target);
+
+/* The processes that TARGET names: all of a unit or cgroup, in ascending order of their numbers, else the one. Free `pids`.
+ * Returns as ebb__target_find(). */
+struct ebb_target_list {
+    pid_t *pids;
+    size_t count;
+    bool of_group; /* nobody named them one by one: who has ended since is not missed */
+};
+int ebb__target_find_all(const char *command, const char *root, const char *text,
+                         struct ebb_target_list *ret_list);
+
+/* True for `unit:NAME` and `cgroup:PATH`. */
+bool ebb__target_is_group(const char *text);
+
+/* The memory cgroup that TARGET names: "/PATH", "cgroup:PATH", that of a unit, or that of a process; and where the memory
+ * controller is. Returns as ebb__target_find(). */
+int ebb__target_find_cgroup(const char *command, const char *root, const char *text,
+                            struct ebb_cgroup_tree *ret_tree, char ret_path[EBB_CGROUP_PATH_BYTES]);
+
+/* Prints text of other people's making to standard error, without its control characters. */
+void ebb__target_print(const char *text);
 
 /* The name of a process for messages, "process" when it cannot be read. Printable: a process chooses its name freely, and
  * control characters in it must not reach the terminal. */

@@ -2,8 +2,6 @@
  *
  * Looks at the host for ebb vm; see vm.h.
  */
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,65 +9,12 @@
 #include "tool/target.h"
 #include "tool/vm.h"
 
-static int fail(const char *cgroup, const char *why, int status)
-{
-    fprintf(stderr, "ebb vm: --cgroup %s: %s\n", cgroup, why);
-    return status;
-}
-
-/* Why a process's cgroup, or the cgroup itself, cannot be looked at. */
-static int fail_err(const char *cgroup, int err)
-{
-    if (err == -EXDEV)
-        return fail(cgroup, "its memory cgroup lies outside of what is mounted here", EBB_EXIT_FAILED);
-    if (err == -ENOENT)
-        return fail(cgroup, "there is no such memory cgroup", EBB_EXIT_NO_TARGET);
-    return fail(cgroup, strerror(-err), EBB_EXIT_FAILED);
-}
-
-/* Writes the path of the cgroup that the text names: "/path", "cgroup:/path", or a process. */
-static int find_path(struct ebb_vm_source *source, const char *text)
-{
-    static const char PREFIX[] = "cgroup:";
-    const char *path = strncmp(text, PREFIX, strlen(PREFIX)) == 0 ? text + strlen(PREFIX) : text;
-    struct ebb_target target;
-    size_t len;
-    int status;
-    int err;
-
-    if (path != text || *text == '/') {
-        len = strlen(path);
-        while (len > 1 && path[len - 1] == '/')
-            len--;
-        if (*path != '/' || len >= EBB_CGROUP_PATH_BYTES)
-            return fail(text, "a path of a cgroup begins with '/', the top of the tree", EBB_EXIT_USAGE);
-        snprintf(source->levels[0], EBB_CGROUP_PATH_BYTES, "%.*s", (int)len, path);
-        return EBB_EXIT_OK;
-    }
-    status = ebb__target_find("vm", source->root, text, &target);
-    if (status != EBB_EXIT_OK)
-        return status;
-    err = ebb__cgroup_path_read(source->root, target.pid, &source->tree, source->levels[0],
-                                EBB_CGROUP_PATH_BYTES);
-    return err == 0 ? EBB_EXIT_OK : fail_err(text, err);
-}
-
 static int find_cgroup(struct ebb_vm_source *source, const char *text)
 {
-    struct ebb_cgroup cgroup;
-    int status;
-    int err = ebb__cgroup_tree_read(source->root, &source->tree);
+    int status = ebb__target_find_cgroup("vm", source->root, text, &source->tree, source->levels[0]);
 
-    if (err != 0)
-        return fail(text, strerror(-err), EBB_EXIT_FAILED);
-    if (source->tree.version == 0)
-        return fail(text, "no memory controller is mounted on this host", EBB_EXIT_FAILED);
-    status = find_path(source, text);
     if (status != EBB_EXIT_OK)
         return status;
-    err = ebb__cgroup_read(source->root, &source->tree, source->levels[0], &cgroup);
-    if (err != 0)
-        return fail_err(text, err);
     source->has_cgroup = true;
     source->level_count = 1;
     while (source->level_count < EBB_VM_LEVELS_MAX) {
