@@ -349,15 +349,26 @@ static void remedy(const struct ebb_target *target, char *ret_text, size_t text_
                  target->command, (int)target->pid);
 }
 
-int ebb__target_failed(const struct ebb_target *target, int err)
+/* A process that ends gives its memory back before its state says so: it is told from a thread of the kernel by the flags in stat, or,
+ * in a tree without that file, not at all. */
+static bool is_kernel_thread(const struct ebb_target *target)
 {
     struct ebb_status status;
+    struct ebb_stat stat;
+
+    if (ebb__status_read(target->root, target->pid, &status) != 0 ||
+        !ebb__status_has(&status, EBB_STATUS_STATE) || strchr("ZX", status.state) != NULL ||
+        ebb__status_has(&status, EBB_STATUS_VM_SIZE))
+        return false;
+    return ebb__stat_read(target->root, target->pid, &stat) != 0 || (stat.flags & EBB_STAT_KTHREAD) != 0;
+}
+
+int ebb__target_failed(const struct ebb_target *target, int err)
+{
     char text[256];
 
     if (err == -ESRCH || err == -ENOENT) {
-        if (ebb__status_read(target->root, target->pid, &status) == 0 &&
-            ebb__status_has(&status, EBB_STATUS_STATE) && strchr("ZX", status.state) == NULL &&
-            !ebb__status_has(&status, EBB_STATUS_VM_SIZE)) {
+        if (is_kernel_thread(target)) {
             fprintf(stderr, "ebb %s: %s (pid %d) is a thread of the kernel and has no memory of its own\n",
                     target->command, target->name, (int)target->pid);
             return EBB_EXIT_FAILED;
