@@ -226,7 +226,7 @@ int ebb__cmd_explain(int argc, char **argv)
     if (!ebb__opt_parse(&ebb__spec_explain, argc, argv, &first, &status))
         return status;
     if (argc - first != 1)
-        return ebb__opt_usage(&ebb__spec_explain, "which process? a pid, a name, or pidfile:PATH");
+        return ebb__opt_usage(&ebb__spec_explain, "which process?");
     status = ebb__emit_init(&emit, &ebb__spec_explain, &options.output);
     if (status == EBB_EXIT_OK)
         status = ebb__output_root(&ebb__spec_explain, &options.output, &root);

@@ -136,14 +136,6 @@ static void note_process(struct ebb_explain_cgroup *cgroup, pid_t pid, const cha
     cgroup->processes[at] = process;
 }
 
-static bool is_below(const char *path, const char *above)
-{
-    size_t len = strlen(above);
-
-    return strcmp(above, "/") == 0 ||
-           (strncmp(path, above, len) == 0 && (path[len] == '\0' || path[len] == '/'));
-}
-
 /* Anonymous memory of the processes in the cgroup and below. */
 static int collect_processes(struct ebb_explain_facts *facts, const struct ebb_cgroup_tree *tree)
 {
@@ -161,7 +153,7 @@ static int collect_processes(struct ebb_explain_facts *facts, const struct ebb_c
         struct ebb_status status;
 
         if (ebb__cgroup_path_read(root, pid, tree, path, sizeof(path)) != 0 ||
-            !is_below(path, cgroup->path) || ebb__status_read(root, pid, &status) != 0 ||
+            !ebb__cgroup_is_below(path, cgroup->path) || ebb__status_read(root, pid, &status) != 0 ||
             !ebb__status_has(&status, EBB_STATUS_RSS_ANON))
             continue;
         cgroup->process_count++;
