@@ -15,9 +15,8 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* Scopes stand last: paths of cgroups have any length. */
 static const struct ebb_column VICTIM_COLUMNS[] = {
-    {"scope", "SCOPE", EBB_AS_TEXT, -28, .label = true,
-     .help = "host, or the memory cgroup whose limit is hit"},
     {"pid", "PID", EBB_AS_NUMBER, 8, .help = "the process that would be killed"},
     {"victim", "VICTIM", EBB_AS_TEXT, -15, .label = true, .help = "its name"},
     {"points_pages", "POINTS", EBB_AS_NUMBER, 10, .help = "its points, in pages"},
@@ -29,11 +28,12 @@ static const struct ebb_column VICTIM_COLUMNS[] = {
     {"flip_adj", "FLIP", EBB_AS_NUMBER, 5,
      .help = "the victim's oom_score_adj that lets the second die instead"},
     {"kill_count", "KILLS", EBB_AS_NUMBER, 5, .help = "processes that die"},
+    {"scope", "SCOPE", EBB_AS_TEXT, 0, .label = true,
+     .help = "host, or the memory cgroup whose limit is hit"},
 };
 static const struct ebb_section VICTIMS = {"victims", NULL, false, VICTIM_COLUMNS, COUNT(VICTIM_COLUMNS)};
 
 static const struct ebb_column SCOPE_COLUMNS[] = {
-    {"scope", "SCOPE", EBB_AS_TEXT, -28, .label = true, .help = "host, or a memory cgroup with a limit"},
     {"limit_bytes", "LIMIT", EBB_AS_BYTES, 7, .help = "its limit"},
     {"used_bytes", "USED", EBB_AS_BYTES, 7, .help = "in use"},
     {"free_bytes", "FREE", EBB_AS_BYTES, 7, .help = "left without any reclaim"},
@@ -41,6 +41,7 @@ static const struct ebb_column SCOPE_COLUMNS[] = {
     {"possible_bytes", "POSSIBLE", EBB_AS_BYTES, 8, .help = "left with swap as well"},
     {"total_pages", "PAGES", EBB_AS_NUMBER, 10, .help = "by which oom_score_adj is weighed"},
     {"process_count", "PROCS", EBB_AS_NUMBER, 6, .help = "processes in it"},
+    {"scope", "SCOPE", EBB_AS_TEXT, 0, .label = true, .help = "host, or a memory cgroup with a limit"},
 };
 static const struct ebb_section SCOPES = {"scopes", NULL, false, SCOPE_COLUMNS, COUNT(SCOPE_COLUMNS)};
 
@@ -152,7 +153,6 @@ static void print_victim(struct ebb_emit *emit, const struct ebb_oom_facts *fact
     int flip;
     bool flips = any && two && ebb__oom_adj_below(victim, choice->second_points, scope->total_pages, &flip);
     const struct ebb_cell cells[] = {
-        ebb__cell_text(ebb__oom_scope_name(scope)),
         any ? ebb__cell_number((uint64_t)victim->pid) : ebb__cell_unknown(NOBODY),
         any ? ebb__cell_text(facts->processes[scope->members[choice->victim]].name)
             : ebb__cell_unknown(NOBODY),
@@ -171,6 +171,7 @@ static void print_victim(struct ebb_emit *emit, const struct ebb_oom_facts *fact
                                   : any ? ALONE
                                         : NOBODY),
         any ? ebb__cell_number(scope->kill_count) : ebb__cell_unknown(NOBODY),
+        ebb__cell_text(ebb__oom_scope_name(scope)),
     };
 
     ebb__emit_row(emit, cells);
@@ -181,7 +182,6 @@ static void print_scope(struct ebb_emit *emit, const struct ebb_oom_scope *scope
     static const char WHY[] = "its usage is not known";
     const struct ebb_oom_room *room = &scope->room;
     const struct ebb_cell cells[] = {
-        ebb__cell_text(ebb__oom_scope_name(scope)),
         ebb__cell_fact(scope->limit_bytes),
         ebb__cell_fact(scope->used_bytes),
         scope->has_room ? ebb__cell_number(room->hard_bytes) : ebb__cell_unknown(WHY),
@@ -189,6 +189,7 @@ static void print_scope(struct ebb_emit *emit, const struct ebb_oom_scope *scope
         scope->has_room ? ebb__cell_number(room->possible_bytes) : ebb__cell_unknown(WHY),
         ebb__cell_number(scope->total_pages),
         ebb__cell_number(scope->count),
+        ebb__cell_text(ebb__oom_scope_name(scope)),
     };
 
     ebb__emit_row(emit, cells);
