@@ -88,9 +88,12 @@ def a_tree_reads_as_the_host():
                      "proc/loadavg", "proc/self/mountinfo", "proc/sys/vm/swappiness", "proc/sys/vm/max_map_count",
                      "proc/sys/kernel/osrelease", f"proc/{pid}/status", f"proc/{pid}/stat", f"proc/{pid}/statm",
                      f"proc/{pid}/maps", f"proc/{pid}/smaps_rollup", f"proc/{pid}/oom_score", f"proc/{pid}/limits",
-                     f"proc/{pid}/oom_score_adj", f"proc/{pid}/cgroup", f"proc/{pid}/comm"):
+                     f"proc/{pid}/oom_score_adj", f"proc/{pid}/cgroup", f"proc/{pid}/comm", f"proc/{pid}/auxv"):
             assert name in names, name
         equal(read(path, "proc", pid, "maps"), read("/proc", pid, "maps"))
+        # Classes of mappings need the auxiliary vector: without it the program's own text is taken for a library's.
+        classes = [json.loads(run(EBB, "maps", "--group", "--json", "--root", root, pid).stdout) for root in (path, "/")]
+        equal(*(sorted((row["class"], row["mappings"]) for row in told["groups"]) for told in classes))
         equal(read(path, "proc/sys/vm/max_map_count"), read("/proc/sys/vm/max_map_count"))
         assert not [name for name in names if name.endswith(("cmdline", "environ", "/smaps", "stat_refresh"))]
         contains(manifest(path), f"page_bytes: {os.sysconf('SC_PAGESIZE')}\n")
