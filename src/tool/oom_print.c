@@ -213,12 +213,12 @@ static void note_scope(struct ebb_emit *emit, const struct ebb_oom_facts *facts,
         return;
     }
     if (choice->tie)
-        ebb__emit_note(
-            emit, "tie",
-            "%s: %u other%s within the error of the kernel's own sums, which processors keep in parts: "
-            "any of them may die instead. Of equals the %s dies.",
-            name, choice->near, choice->near == 1 ? " is" : "s are",
-            facts->rules.earlier_wins ? "older" : "younger");
+        ebb__emit_note(emit, "tie",
+                       "%s: %u other%s within the error of the kernel's own sums, which %s keep in parts: "
+                       "any of them may die instead. Of equals the %s dies.",
+                       name, choice->near, choice->near == 1 ? " is" : "s are",
+                       facts->rules.thread_caches ? "threads" : "processors",
+                       facts->rules.earlier_wins ? "older" : "younger");
     if (choice->largest != choice->victim && choice->largest < scope->count) {
         const struct ebb_oom_task *largest = &scope->tasks[choice->largest];
 
