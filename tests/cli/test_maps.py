@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 
+import golden
 import tap
 from tap import Skip, case, contains, equal, run, wait_for
 
@@ -450,6 +451,22 @@ def budget_of_a_tree():
     os.unlink(os.path.join(root, "proc/sys/vm/max_map_count"))
     budget = report(77, "--budget", "--root", root)["budget"][0]
     equal((budget["limit"], budget["unknown"]["limit"]), (None, "there is no such file on this host"))
+
+
+# ---- screens of other hosts ----
+
+@case
+def golden_screens():
+    for host, pid in (("x86-4.18", "2301"), ("arm64-6.1", "3105"), ("x86-6.18", "13718")):
+        for name, args in (("", []), ("-extended", ["-X", "--show-path"]), ("-group", ["--group"]), ("-budget", ["--budget"])):
+            golden.check(f"maps-{host}{name}", "maps", "--root", golden.tree(host), *args, pid)
+
+
+@case
+def golden_screens_of_servers():
+    for host, unit in (("x86-4.18", "mysql"), ("arm64-6.1", "mariadb")):
+        for name in ("group", "budget"):
+            golden.check(f"maps-{host}-server-{name}", "maps", "--root", golden.tree(host), "--" + name, "unit:" + unit)
 
 
 sys.exit(tap.main())

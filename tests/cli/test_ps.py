@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import golden
 import tap
 from processes import by_pid, children, named, rows, sleepers, started, tell, worker
 from tap import Skip, case, contains, equal, run, wait_for
@@ -665,6 +666,20 @@ def targets_that_are_not_there():
         wait_for("its end", lambda: not os.path.exists(f"/proc/{child}"))
         _, errors = look.communicate(timeout=60)
     equal((look.returncode, errors), (42, f"ebb ps: process {child} has ended while it was looked at\n"))
+
+
+# ---- screens of other hosts ----------------------------------------------------------------------------------
+
+
+@case
+def golden_screens():
+    for host in golden.HOSTS:
+        root = golden.tree(host)
+        golden.check(f"ps-{host}", "ps", "--root", root, "--kernel")
+        golden.check(f"ps-{host}-all", "ps", "--root", root, "--kernel", "--columns", "all", "--sort", "pid")
+        golden.check(f"ps-{host}-cgroup", "ps", "--root", root, "--columns",
+                     "pid,ppid,state,rss,swap,vmas,oom,score,adj,cg%,name",
+                     "cgroup:/database" if host == "x86-6.18" else "unit:system.slice")
 
 
 if __name__ == "__main__":
