@@ -117,15 +117,18 @@ static int width_of(const char *text)
     return width;
 }
 
-static void put_padded(FILE *stream, const char *text, const struct ebb_column *column, bool last)
+/* A text that is wider than its column pushes those behind it to the right: they give up blanks until they stand below their
+ * headings again. `over` is how far out of place the line is before this column; the same behind it is returned. */
+static int put_padded(FILE *stream, const char *text, const struct ebb_column *column, bool last, int over)
 {
-    int pad = abs(column->width) - width_of(text);
+    int pad = abs(column->width) - width_of(text) - over;
 
     if (!is_left(column))
         fprintf(stream, "%*s", pad > 0 ? pad : 0, "");
     put_text(stream, text);
     if (is_left(column) && !last)
         fprintf(stream, "%*s", pad > 0 ? pad : 0, "");
+    return pad < 0 ? -pad : 0;
 }
 
 static void begin(struct ebb_emit *emit)
@@ -145,11 +148,13 @@ static void section_begin(struct ebb_emit *emit)
     if (section->title != NULL && emit->header && !again)
         fprintf(emit->stream, "%s\n", section->title);
     if (!section->facts && emit->header && !again) {
+        int over = 0;
+
         for (unsigned i = 0; i < section->column_count; i++) {
             if (i != 0)
                 fputc(' ', emit->stream);
-            put_padded(emit->stream, section->columns[i].heading, &section->columns[i],
-                       i + 1 == section->column_count);
+            over = put_padded(emit->stream, section->columns[i].heading, &section->columns[i],
+                              i + 1 == section->column_count, over);
         }
         fputc('\n', emit->stream);
     }
@@ -184,6 +189,7 @@ static void put_facts(struct ebb_emit *emit, const struct ebb_cell *cells)
 static void row(struct ebb_emit *emit, const struct ebb_cell *cells)
 {
     const struct ebb_section *section = emit->section;
+    int over = 0;
 
     if (section->facts) {
         put_facts(emit, cells);
@@ -194,8 +200,8 @@ static void row(struct ebb_emit *emit, const struct ebb_cell *cells)
 
         if (i != 0)
             fputc(' ', emit->stream);
-        put_padded(emit->stream, print_cell(emit, &section->columns[i], &cells[i], buf), &section->columns[i],
-                   i + 1 == section->column_count);
+        over = put_padded(emit->stream, print_cell(emit, &section->columns[i], &cells[i], buf),
+                          &section->columns[i], i + 1 == section->column_count, over);
     }
     fputc('\n', emit->stream);
 }

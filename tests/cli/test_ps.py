@@ -682,5 +682,13 @@ def golden_screens():
                      "cgroup:/database" if host == "x86-6.18" else "unit:system.slice")
 
 
+@case
+def a_long_path_moves_only_its_neighbours():
+    lines = run(EBB, "ps", "--root", golden.tree("x86-4.18"), "--columns", "cgroup,rss,anon,hwm,virt,name").stdout.splitlines()
+    contains(lines[1], "/system.slice/mysql.service 4.8G ")
+    for line, name in zip(lines[1:], ("mysqld", "résumé (2) x", "metrics (agent)", "systemd", "sshd")):
+        equal((name, line.index(name)), (name, lines[0].index("NAME")))
+
+
 if __name__ == "__main__":
     raise SystemExit(tap.main())
