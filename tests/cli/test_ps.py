@@ -517,7 +517,7 @@ def cost_of_five_hundred_processes():
             rss_kib, cpu_ms = map(int, done.stdout.split())
             best = min(best or (wall, cpu_ms), (wall, cpu_ms))
             assert rss_kib < 8 << 10, f"{rss_kib} KiB"
-        print(f"# all columns of {len(pids)} processes and more: {best[0]:.0f} ms, of the processor {best[1]} ms, "
+        print(f"# the usual columns of {len(pids)} processes and more: {best[0]:.0f} ms, of the processor {best[1]} ms, "
               f"{rss_kib} KiB resident", flush=True)
         need("strace")
         for columns, wanted in ((None, {"stat", "status", "oom_score", "oom_score_adj", "cgroup"}),
