@@ -6,19 +6,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "tool/background.h"
 #include "tool/cmd.h"
 #include "tool/page.h"
+#include "tool/request.h"
 #include "tool/target.h"
 #include "tool/units.h"
-#include "wire/control.h"
-
-/* Between two looks for the answer: short at first, a refresh takes microseconds. */
-#define FIRST_PAUSE_NS 500000
-#define LAST_PAUSE_NS  20000000
 
 static struct {
     long timeout_ms;
@@ -111,14 +104,6 @@ static int parse_order(int argc, char **argv, struct order *ret_order)
 
 /* ---- asking ---- */
 
-static uint64_t now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static bool rss_of(pid_t pid, uint64_t *ret_bytes)
 {
     struct ebb_status status;
@@ -127,51 +112,6 @@ static bool rss_of(pid_t pid, uint64_t *ret_bytes)
         return false;
     *ret_bytes = status.vm_rss_bytes;
     return true;
-}
-
-/* Waits until the count of answers has risen above `before`. 0, -ETIMEDOUT, or -errno. */
-static int await(struct ebb_page *page, uint64_t before)
-{
-    uint64_t deadline_us = now_us() + (uint64_t)options.timeout_ms * 1000;
-    struct timespec pause = {.tv_nsec = FIRST_PAUSE_NS};
-
-    for (;;) {
-        int err = ebb__page_read(page);
-
-        /* What was read in one piece may be the new count and the old result: another read has both. */
-        if (err == 0 && page->view.control_done != before)
-            return ebb__page_read(page);
-        if (err != 0)
-            return err;
-        if (now_us() >= deadline_us)
-            return -ETIMEDOUT;
-        nanosleep(&pause, NULL);
-        if (pause.tv_nsec < LAST_PAUSE_NS)
-            pause.tv_nsec *= 2;
-    }
-}
-
-static int report_failure(const struct ebb_target *target, const struct ebb_page *page, int err)
-{
-    struct ebb_background background;
-    char time[EBB_UNITS_BYTES];
-
-    if (err != -ETIMEDOUT) {
-        if (err != -EPERM && err != -EAGAIN)
-            return ebb__target_failed(target, err);
-        fprintf(stderr, "ebb control: %s (pid %d) cannot be asked: %s\n", target->name, (int)target->pid,
-                err == -EPERM ? "only its own user and root may signal it"
-                              : "the kernel's queue of signals for its user is full");
-        return EBB_EXIT_FAILED;
-    }
-    if (ebb__background_look(page, &background) == -ESRCH)
-        return ebb__target_failed(target, -ESRCH);
-    fprintf(stderr, "ebb control: %s (pid %d): no answer within %s; %s\n", target->name, (int)target->pid,
-            ebb__units_ms((uint64_t)options.timeout_ms, time),
-            background.activity == 'T' || background.activity == 't'
-                ? "it is stopped, and will do so when it continues"
-                : "the request is queued and may still be carried out");
-    return EBB_EXIT_FAILED;
 }
 
 static int report_answer(const struct ebb_target *target, const struct order *order, int64_t result,
@@ -205,36 +145,17 @@ static int report_answer(const struct ebb_target *target, const struct order *or
 
 static int carry_out(const struct ebb_target *target, struct ebb_page *page, const struct order *order)
 {
-    struct ebb_background background;
+    struct ebb_request_answer answer;
     char from[EBB_UNITS_BYTES];
     char to[EBB_UNITS_BYTES];
     char change[EBB_UNITS_BYTES];
-    uint64_t before = page->view.control_done;
     uint64_t rss_before = 0;
     uint64_t rss_after = 0;
-    uint64_t payload = 0;
-    uint64_t start_us;
-    bool has_rss;
-    int status;
-    int err = ebb__background_look(page, &background);
+    bool has_rss = rss_of(target->pid, &rss_before);
+    int status = ebb__request(target, page, &order->request, options.timeout_ms, &answer);
 
-    if (err != 0)
-        return ebb__target_failed(target, err);
-    if (background.state != EBB_BACKGROUND_LISTENS) {
-        fprintf(stderr, "ebb control: %s (pid %d) takes no requests: %s\n", target->name, (int)target->pid,
-                ebb__background_why(background.state));
-        return EBB_EXIT_FAILED;
-    }
-    has_rss = rss_of(target->pid, &rss_before);
-    start_us = now_us();
-    err = ebb__wire_control_encode(&order->request, &payload);
-    if (err == 0)
-        err = ebb__background_send(target->pid, background.tid, payload);
-    if (err == 0)
-        err = await(page, before);
-    if (err != 0)
-        return report_failure(target, page, err);
-    status = report_answer(target, order, page->view.control_result, now_us() - start_us);
+    if (status == EBB_EXIT_OK)
+        status = report_answer(target, order, answer.result, answer.took_us);
     if (status != EBB_EXIT_OK)
         return status;
     if (has_rss && rss_of(target->pid, &rss_after))
