@@ -36,7 +36,7 @@ static const struct ebb_opt ROWS[] = {
      "with --force-call: threads stand still so long at most; 1s without it", &options.pause_ms},
     {'w', "wait", EBB_OPT_DURATION, "TIME", "measure once more so long afterwards; 10s without it",
      &options.wait_ms},
-    EBB_OUTPUT_ROWS(options.output),
+    EBB_FORMAT_ROWS(options.output),
     {0},
 };
 
@@ -82,8 +82,6 @@ static int check_options(const struct ebb_force_function **ret_force)
 {
     if (check_only() != EBB_EXIT_OK)
         return EBB_EXIT_USAGE;
-    if (options.output.root != NULL)
-        return ebb__opt_usage(&ebb__spec_relieve, "it works on this host, not on a captured tree");
     *ret_force = options.force == NULL ? NULL : ebb__force_function_find(options.force);
     if (options.force != NULL && *ret_force == NULL)
         return ebb__opt_usage(

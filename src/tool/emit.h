@@ -130,7 +130,8 @@ static inline struct ebb_cell ebb__cell_fact(struct ebb_fact fact)
     return fact.known ? ebb__cell_number(fact.value) : ebb__cell_unknown(ebb__fact_why(fact));
 }
 
-/* What the options that all reporting commands share have set: put EBB_OUTPUT_ROWS(output) among a command's option rows. */
+/* What the options that all reporting commands share have set: put EBB_OUTPUT_ROWS(output) among a command's option rows, or
+ * EBB_FORMAT_ROWS(output) where a captured tree will not do. */
 struct ebb_output {
     bool json;
     const char *format; /* NULL: human */
@@ -140,11 +141,14 @@ struct ebb_output {
 };
 
 /* clang-format off */
-#define EBB_OUTPUT_ROWS(output)                                                                              \
+#define EBB_FORMAT_ROWS(output)                                                                              \
     {'j', "json", EBB_OPT_FLAG, NULL, "print one line of JSON", &(output).json},                             \
     {'\0', "format", EBB_OPT_TEXT, "FORMAT", "human, json, jsonl, csv or openmetrics", &(output).format},    \
     {'\0', "unit", EBB_OPT_TEXT, "UNIT", "print sizes in B, K, M or G, for people", &(output).unit},         \
-    {'\0', "no-header", EBB_OPT_FLAG, NULL, "leave headings out", &(output).no_header},                      \
+    {'\0', "no-header", EBB_OPT_FLAG, NULL, "leave headings out", &(output).no_header}
+
+#define EBB_OUTPUT_ROWS(output)                                                                              \
+    EBB_FORMAT_ROWS(output),                                                                                 \
     {'\0', "root", EBB_OPT_FILE, "DIR", "look at a captured tree instead of this host", &(output).root}
 /* clang-format on */
 
