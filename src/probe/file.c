@@ -66,10 +66,11 @@ struct ebb_fact ebb__file_number(const char *root, const char *path)
     size_t len;
     uint64_t value;
     int err = ebb__file_read(root, path, text, sizeof(text), &len);
-    struct ebb_scan scan = {.at = text, .end = text + len};
+    struct ebb_scan scan;
 
     if (err != 0)
         return ebb__fact_unknown(err);
+    scan = (struct ebb_scan){.at = text, .end = text + len};
     if (ebb__scan_word(&scan, "max"))
         return ebb__fact(UINT64_MAX);
     return ebb__scan_dec(&scan, &value) ? ebb__fact(value) : ebb__fact_unknown(-EBADMSG);

@@ -17,7 +17,7 @@
 int ebb__oom_adj_read(const char *root, pid_t pid, int *ret_adj)
 {
     char text[32];
-    size_t len;
+    size_t len = 0;
     uint64_t value;
     bool negative;
     int err = ebb__proc_read(root, pid, "oom_score_adj", text, sizeof(text), &len);
@@ -35,7 +35,7 @@ int ebb__oom_adj_read(const char *root, pid_t pid, int *ret_adj)
 static struct ebb_fact read_score(const char *root, pid_t pid)
 {
     char text[32];
-    size_t len;
+    size_t len = 0;
     uint64_t value;
     int err = ebb__proc_read(root, pid, "oom_score", text, sizeof(text), &len);
     struct ebb_scan scan = {.at = text, .end = text + len};

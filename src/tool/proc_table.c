@@ -53,7 +53,7 @@ void ebb__proc_counts_of(const struct ebb_stat *stat, struct ebb_proc_counts *re
 static struct ebb_fact read_number(const char *root, pid_t pid, const char *file)
 {
     char text[32];
-    size_t len;
+    size_t len = 0;
     uint64_t value;
     int err = ebb__proc_read(root, pid, file, text, sizeof(text), &len);
     struct ebb_scan scan = {.at = text, .end = text + len};
