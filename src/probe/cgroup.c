@@ -60,34 +60,6 @@ static bool list_has(struct word list, const char *name)
     return false;
 }
 
-static bool is_octal(char c)
-{
-    return c >= '0' && c <= '7';
-}
-
-/* mountinfo writes blank, tab, newline and backslash as a backslash with three octal digits. */
-static int decode(struct word word, char *ret_text, size_t text_bytes)
-{
-    size_t used = 0;
-
-    for (size_t i = 0; i < word.len; i++) {
-        const char *at = word.at + i;
-        unsigned char byte = (unsigned char)*at;
-
-        if (*at == '\\' && word.len - i > 3 && is_octal(at[1]) && is_octal(at[2]) && is_octal(at[3])) {
-            byte = (unsigned char)(((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0')) & 0xff);
-            i += 3;
-        }
-        if (byte == 0)
-            return -EBADMSG;
-        if (used + 1 >= text_bytes)
-            return -ENAMETOOLONG;
-        ret_text[used++] = (char)byte;
-    }
-    ret_text[used] = '\0';
-    return 0;
-}
-
 struct mount_line {
     struct word root;
     struct word point;
@@ -128,8 +100,8 @@ static void take(const struct mount_line *line, char *mount, char *top)
     char new_mount[EBB_CGROUP_PATH_BYTES];
     char new_top[EBB_CGROUP_PATH_BYTES];
 
-    if (decode(line->point, new_mount, sizeof(new_mount)) != 0 ||
-        decode(line->root, new_top, sizeof(new_top)) != 0)
+    if (ebb__scan_unescape(line->point.at, line->point.len, new_mount, sizeof(new_mount)) != 0 ||
+        ebb__scan_unescape(line->root.at, line->root.len, new_top, sizeof(new_top)) != 0)
         return;
     if (mount[0] != '\0' && strcmp(mount, new_mount) != 0 &&
         (strcmp(top, "/") == 0 || strcmp(new_top, "/") != 0))

@@ -15,6 +15,7 @@
 #define EBB_PROBE_PROBE_H
 
 #include "probe/auxv.h"
+#include "probe/buddyinfo.h"
 #include "probe/cgroup.h"
 #include "probe/cpu_stat.h"
 #include "probe/elf_file.h"
@@ -25,6 +26,7 @@
 #include "probe/lines.h"
 #include "probe/linkmap.h"
 #include "probe/load.h"
+#include "probe/lru_gen.h"
 #include "probe/maps.h"
 #include "probe/meminfo.h"
 #include "probe/oom_log.h"
@@ -37,8 +39,10 @@
 #include "probe/smaps.h"
 #include "probe/stat.h"
 #include "probe/status.h"
+#include "probe/swaps.h"
 #include "probe/unit.h"
 #include "probe/vma_query.h"
 #include "probe/vmstat.h"
+#include "probe/zoneinfo.h"
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "probe/scan.h"
 
+#include <errno.h>
 #include <string.h>
 
 static int digit_of(char c)
@@ -90,4 +91,32 @@ void ebb__scan_blanks(struct ebb_scan *scan)
 {
     while (scan->at < scan->end && (*scan->at == ' ' || *scan->at == '\t'))
         scan->at++;
+}
+
+static bool is_octal(char c)
+{
+    return c >= '0' && c <= '7';
+}
+
+/* The kernel writes blank, tab, newline and backslash as a backslash with three octal digits. */
+int ebb__scan_unescape(const char *text, size_t len, char *ret_name, size_t name_bytes)
+{
+    size_t used = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        const char *at = text + i;
+        unsigned char byte = (unsigned char)*at;
+
+        if (*at == '\\' && len - i > 3 && is_octal(at[1]) && is_octal(at[2]) && is_octal(at[3])) {
+            byte = (unsigned char)(((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0')) & 0xff);
+            i += 3;
+        }
+        if (byte == 0)
+            return -EBADMSG;
+        if (used + 1 >= name_bytes)
+            return -ENAMETOOLONG;
+        ret_name[used++] = (char)byte;
+    }
+    ret_name[used] = '\0';
+    return 0;
 }

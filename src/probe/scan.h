@@ -32,4 +32,8 @@ bool ebb__scan_word(struct ebb_scan *scan, const char *word);
 /* Consumes blanks and tabs, as many as there are. */
 void ebb__scan_blanks(struct ebb_scan *scan);
 
+/* Writes a name as the kernel escapes it in mountinfo and swaps, where a blank is "\040", as what it means. 0,
+ * -ENAMETOOLONG, or -EBADMSG when a NUL would be in it. */
+int ebb__scan_unescape(const char *text, size_t len, char *ret_name, size_t name_bytes);
+
 #endif
