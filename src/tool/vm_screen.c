@@ -7,6 +7,7 @@
 
 #include "tool/units.h"
 #include "tool/vm.h"
+#include "tool/zones.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -166,6 +167,19 @@ static void put_lists(struct ebb_emit *emit, const struct ebb_meminfo *info)
     put_list(emit, "anon", info->active_anon_bytes, info->inactive_anon_bytes, ebb__cell_unknown(NULL));
     put_list(emit, "file", info->active_file_bytes, info->inactive_file_bytes, ebb__cell_unknown(NULL));
     put_list(emit, "all", info->active_bytes, info->inactive_bytes, ebb__cell_fact(info->unevictable_bytes));
+}
+
+/* Read here: only the whole screen has them. */
+static void put_zones(struct ebb_emit *emit, const struct ebb_vm_source *source)
+{
+    static struct ebb_zoneinfo zones; /* large */
+    int err = ebb__zoneinfo_read(source->root, &zones);
+
+    if (err == 0)
+        ebb__zones_put(emit, &zones, source->host.page_bytes);
+    else
+        ebb__emit_note(emit, "zones", "Watermarks are not known: /proc/zoneinfo: %s.",
+                       ebb__fact_why(ebb__fact_unknown(err)));
 }
 
 /* ---- what moves ---- */
@@ -514,6 +528,7 @@ void ebb__vm_screen(struct ebb_emit *emit, const struct ebb_vm_source *source, c
     if (source->has_cgroup)
         put_levels(emit, source, look);
     put_lists(emit, &look->info);
+    put_zones(emit, source);
     put_activity(emit, source, span);
     put_paging(emit, source, span, &reclaim);
     put_reclaim(emit, span, &reclaim);
