@@ -309,7 +309,8 @@ def nothing_is_done_without_yes():
         before = memory_cgroup.field(f"/proc/{child.pid}/status", "VmRSS")
         told = relieve("--force-call", "malloc_trim", child.pid)
         equal(told["actions"]["force-call"]["chosen"], True)
-        equal(memory_cgroup.field(f"/proc/{child.pid}/status", "VmRSS"), before)
+        # A trim would take half of it away.
+        assert memory_cgroup.field(f"/proc/{child.pid}/status", "VmRSS") > before - 1024
         human = run(EBB, "relieve", child.pid)
         equal((human.returncode, human.stderr), (0, ""))
         contains(human.stdout, "Nothing was done")
