@@ -21,6 +21,7 @@
 #include "probe/elf_file.h"
 #include "probe/fact.h"
 #include "probe/file.h"
+#include "probe/glibc.h"
 #include "probe/host.h"
 #include "probe/keyed.h"
 #include "probe/lines.h"
