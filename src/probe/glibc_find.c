@@ -31,15 +31,15 @@ static bool is_address(uint64_t word, uint64_t alignment)
 }
 
 /* The words that are not lists. */
-static bool numbers_fit(const struct ebb_glibc_process *process, const uint8_t *at, uint64_t address)
+static bool numbers_fit(const uint8_t *at, uint64_t address)
 {
     uint64_t system = ebb__glibc_word(at, ARENA_SYSTEM);
     uint64_t peak = ebb__glibc_word(at, ARENA_PEAK);
     uint64_t top = ebb__glibc_word(at, ARENA_TOP);
     uint64_t next = ebb__glibc_word(at, ARENA_NEXT);
 
-    if (system > peak || peak > ADDRESS_MAX || system % process->page_bytes != 0 ||
-        peak % process->page_bytes != 0)
+    /* No multiples of a page: brk() may have begun within one. */
+    if (system > peak || peak > ADDRESS_MAX)
         return false;
     if (next != address && !is_address(next, 8))
         return false;
@@ -105,7 +105,7 @@ static int count_arenas(struct ebb_glibc_process *process, size_t len, uint64_t 
         struct glibc_arena_head head;
         int err;
 
-        if (!numbers_fit(process, process->data + at, address))
+        if (!numbers_fit(process->data + at, address))
             continue;
         memcpy(head.bytes, process->data + at, ARENA_BYTES);
         if (!lists_fit(&head, address))
@@ -174,8 +174,7 @@ static bool par_fits(const struct ebb_glibc_process *process, const uint64_t par
     uint64_t mapped = par[EBB_GLIBC_PAR_MAPPED];
 
     return par[EBB_GLIBC_PAR_SBRK_BASE] >= process->heap_start &&
-           par[EBB_GLIBC_PAR_SBRK_BASE] < process->heap_end &&
-           par[EBB_GLIBC_PAR_SBRK_BASE] % CHUNK_ALIGN == 0 && par[EBB_GLIBC_PAR_NO_DYNAMICS] <= 1 &&
+           par[EBB_GLIBC_PAR_SBRK_BASE] < process->heap_end && par[EBB_GLIBC_PAR_NO_DYNAMICS] <= 1 &&
            par[EBB_GLIBC_PAR_MMAPS] <= par[EBB_GLIBC_PAR_MMAPS_PEAK] &&
            par[EBB_GLIBC_PAR_MMAPS_PEAK] <= INT32_MAX && par[EBB_GLIBC_PAR_MMAPS_MAX] <= INT32_MAX &&
            mapped <= par[EBB_GLIBC_PAR_MAPPED_PEAK] && mapped % process->page_bytes == 0 &&

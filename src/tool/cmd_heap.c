@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * ebb heap: what the heap of a process on ebb holds, from outside.
+ * ebb heap: what the heap of a process holds, from outside: by the stats page of one on ebb, by the lists of one on glibc.
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tool/cmd.h"
 #include "tool/heap_facts.h"
+#include "tool/heap_glibc.h"
 #include "tool/image.h"
+#include "tool/proc_allocator.h"
 #include "tool/serve.h"
 #include "tool/target.h"
 #include "tool/why.h"
@@ -18,17 +21,17 @@
 static struct {
     bool classes;
     bool counters;
-    bool json;
     long watch_ms;
+    struct ebb_output output;
 } options = {.watch_ms = -1};
 
 static const char *const SYNOPSIS[] = {"[OPTION...] TARGET", NULL};
 
 static const struct ebb_opt ROWS[] = {
-    {'c', "classes", EBB_OPT_FLAG, NULL, "also show the blocks of each size class", &options.classes},
-    {'n', "counters", EBB_OPT_FLAG, NULL, "also show the library's counters", &options.counters},
-    {'j', "json", EBB_OPT_FLAG, NULL, "print one line of JSON, with classes and counters", &options.json},
+    {'c', "classes", EBB_OPT_FLAG, NULL, "on ebb: also show the blocks of each size class", &options.classes},
+    {'n', "counters", EBB_OPT_FLAG, NULL, "on ebb: also show the library's counters", &options.counters},
     {'w', "watch", EBB_OPT_DURATION, "TIME", "look again and again, this long apart", &options.watch_ms},
+    EBB_OUTPUT_ROWS(options.output),
     {0},
 };
 
@@ -37,6 +40,12 @@ const struct ebb_opt_spec ebb__spec_heap = {
     .synopsis = SYNOPSIS,
     .rows = ROWS,
 };
+
+static bool wants_json(void)
+{
+    return options.output.json ||
+           (options.output.format != NULL && strcmp(options.output.format, "json") == 0);
+}
 
 static uint64_t now_ms(void)
 {
@@ -91,22 +100,6 @@ static void warn_if_overruled(const struct ebb_target *target)
             target->name, (int)target->pid, serve.owner);
 }
 
-static int find_page(const struct ebb_target *target, struct ebb_page *ret_page)
-{
-    int err = ebb__page_find(target->pid, ret_page);
-
-    if (err == 0)
-        return EBB_EXIT_OK;
-    if (err == -ENOENT)
-        return report_other(target);
-    if (err == -EBADMSG) {
-        fprintf(stderr, "ebb heap: the stats page of %s (pid %d) is damaged\n", target->name,
-                (int)target->pid);
-        return EBB_EXIT_FAILED;
-    }
-    return ebb__target_failed(target, err);
-}
-
 static int show(const struct ebb_target *target, const struct ebb_page *page)
 {
     struct ebb_heap_facts facts;
@@ -114,7 +107,7 @@ static int show(const struct ebb_target *target, const struct ebb_page *page)
 
     if (err != 0)
         return ebb__target_failed(target, err);
-    if (options.json)
+    if (wants_json())
         ebb__heap_print_json(&facts);
     else
         ebb__heap_print_text(&facts, (struct ebb_heap_parts){options.classes, options.counters});
@@ -141,17 +134,136 @@ static int watch(const struct ebb_target *target, struct ebb_page *page)
         }
         if (err != 0)
             return ebb__target_failed(target, err) == EBB_EXIT_NO_TARGET ? EBB_EXIT_OK : EBB_EXIT_FAILED;
-        if (!options.json)
+        if (!wants_json())
             fputs(isatty(STDOUT_FILENO) ? "\033[H\033[2J" : "\n", stdout);
         if (show(target, page) != EBB_EXIT_OK)
             return EBB_EXIT_OK;
     }
 }
 
+/* ---- on ebb ---- */
+
+static int report_page(const struct ebb_target *target, struct ebb_page *page)
+{
+    int status;
+
+    if (!wants_json() && options.output.format != NULL && strcmp(options.output.format, "human") != 0) {
+        fprintf(stderr, "ebb heap: %s (pid %d) is on ebb, whose page is shown for people or as json only\n",
+                target->name, (int)target->pid);
+        return EBB_EXIT_USAGE;
+    }
+    warn_if_overruled(target);
+    status = show(target, page);
+    if (status == EBB_EXIT_OK && options.watch_ms > 0)
+        status = watch(target, page);
+    return status;
+}
+
+/* ---- on glibc ---- */
+
+/* So many looks are kept: a verdict compares with the oldest of them. */
+#define LOOKS_KEPT 60
+
+static void pause_ms(long ms)
+{
+    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    nanosleep(&pause, NULL);
+}
+
+static int look_again_and_again(struct ebb_emit *emit, struct ebb_heap_glibc *heap)
+{
+    static struct ebb_heap_before looks[LOOKS_KEPT];
+    unsigned count = 0;
+
+    for (;;) {
+        struct ebb_heap_before before = {.known = false};
+        struct ebb_heap_before *now = &looks[count % LOOKS_KEPT];
+        int err = ebb__heap_glibc_look(heap);
+
+        if (count != 0 && (err == -ESRCH || err == -EFAULT)) {
+            fprintf(stderr, "ebb heap: %s (pid %d) %s\n", heap->target->name, (int)heap->target->pid,
+                    err == -ESRCH ? "has ended" : "executes another program now");
+            return EBB_EXIT_OK;
+        }
+        if (err != 0)
+            return ebb__target_failed(heap->target, err);
+        if (count != 0)
+            before = count < LOOKS_KEPT ? looks[0] : *now; /* about to be overwritten: the oldest */
+        ebb__heap_glibc_print(emit, heap, &before);
+        /* Looks that do not tell enough are left out. */
+        if (ebb__heap_glibc_verdict_look(heap, &now->look)) {
+            now->known = true;
+            now->at_ms = heap->at_ms;
+            count++;
+        }
+        if (options.watch_ms <= 0 || ferror(stdout))
+            return EBB_EXIT_OK;
+        pause_ms(options.watch_ms);
+    }
+}
+
+static int report_glibc(struct ebb_emit *emit, const struct ebb_target *target)
+{
+    static struct ebb_heap_glibc heap;
+    int status;
+
+    if (options.classes || options.counters) {
+        fprintf(stderr, "ebb heap: %s (pid %d) is on glibc, which has neither --classes nor --counters\n",
+                target->name, (int)target->pid);
+        return EBB_EXIT_USAGE;
+    }
+    status = ebb__heap_glibc_open(&heap, target);
+    if (status == EBB_EXIT_OK)
+        status = look_again_and_again(emit, &heap);
+    ebb__heap_glibc_close(&heap);
+    return status;
+}
+
+/* ---- whichever it is ---- */
+
+static int report_without_page(struct ebb_emit *emit, const struct ebb_target *target)
+{
+    struct ebb_proc_allocator *allocator;
+    int status;
+
+    if (ebb__proc_allocator_find(target->pid, &allocator) != 0)
+        return report_other(target);
+    if (strcmp(allocator->name, "glibc") == 0)
+        status = report_glibc(emit, target);
+    else if (ebb__heap_other_knows(allocator->name))
+        status = ebb__heap_other(emit, target, allocator->name, allocator->evidence);
+    else
+        status = report_other(target);
+    free(allocator);
+    return status;
+}
+
+static int report(struct ebb_emit *emit, const struct ebb_target *target)
+{
+    struct ebb_page page;
+    int status;
+    int err = ebb__page_find(target->pid, &page);
+
+    if (err == 0) {
+        status = report_page(target, &page);
+        ebb__page_fini(&page);
+        return status;
+    }
+    if (err == -ENOENT)
+        return report_without_page(emit, target);
+    if (err == -EBADMSG) {
+        fprintf(stderr, "ebb heap: the stats page of %s (pid %d) is damaged\n", target->name,
+                (int)target->pid);
+        return EBB_EXIT_FAILED;
+    }
+    return ebb__target_failed(target, err);
+}
+
 int ebb__cmd_heap(int argc, char **argv)
 {
+    static struct ebb_emit emit;
     struct ebb_target target;
-    struct ebb_page page;
     int first;
     int status;
 
@@ -161,16 +273,10 @@ int ebb__cmd_heap(int argc, char **argv)
         return ebb__opt_usage(&ebb__spec_heap, "which process? a pid, a name, or pidfile:PATH");
     if (options.watch_ms == 0)
         return ebb__opt_usage(&ebb__spec_heap, "--watch needs some time between two looks");
+    if (ebb__emit_init(&emit, &ebb__spec_heap, &options.output) != EBB_EXIT_OK)
+        return EBB_EXIT_USAGE;
+    if (options.output.root != NULL)
+        return ebb__opt_usage(&ebb__spec_heap, "--root: a captured tree has no memory to look into");
     status = ebb__target_find("heap", "", argv[first], &target);
-    if (status != EBB_EXIT_OK)
-        return status;
-    status = find_page(&target, &page);
-    if (status != EBB_EXIT_OK)
-        return status;
-    warn_if_overruled(&target);
-    status = show(&target, &page);
-    if (status == EBB_EXIT_OK && options.watch_ms > 0)
-        status = watch(&target, &page);
-    ebb__page_fini(&page);
-    return status;
+    return status == EBB_EXIT_OK ? report(&emit, &target) : status;
 }
