@@ -156,11 +156,9 @@ def child_of_fork_has_a_page_of_its_own():
 def process_without_ebb():
     with started("sh", "-c", "echo ready; exec sleep 100") as process:
         wait_for("sleep", lambda: os.readlink(f"/proc/{process.pid}/exe").endswith("sleep"))
-        for command in (["heap"], ["heap", "--json"]):
-            refused(run(EBB, *command, process.pid), 1,
-                    f"sleep (pid {process.pid}) is not on ebb: it was started without LD_PRELOAD; malloc is served by ",
-                    "libc.so.6")
-        refused(run(EBB, "control", process.pid, "trim"), 1, "is not on ebb")
+        done = run(EBB, "heap", process.pid)
+        contains(done.stdout + done.stderr, "glibc")  # or what this machine's C library is
+        refused(run(EBB, "control", process.pid, "trim"), 1, f"sleep (pid {process.pid}) is not on ebb")
 
 
 @case
@@ -288,7 +286,7 @@ def what_is_not_known_has_a_reason():
         refused(run(EBB, "heap", process.pid), 1, "the stats page of fake_server", "is damaged")
         refused(run(EBB, "control", process.pid, "trim"), 1, "has a stats page that is damaged")
     with fake("other") as process:
-        refused(run(EBB, "heap", process.pid), 1, "is not on ebb: ")
+        refused(run(EBB, "control", process.pid, "trim"), 1, "is not on ebb")
 
 
 @case
