@@ -155,6 +155,20 @@ int ebb__glibc_arena_read(struct ebb_glibc_process *process, const struct ebb_gl
 int ebb__glibc_arena_head(struct ebb_glibc_process *process, const struct ebb_glibc *glibc, uint64_t address,
                           struct ebb_glibc_arena *ret_arena);
 
+/* Caches of threads that were found. */
+struct ebb_glibc_tcaches {
+    uint64_t *addresses; /* room for `room`; those that were found */
+    size_t room;
+    size_t count;
+    uint64_t blocks; /* in all of them */
+    uint64_t bytes;
+};
+
+/* Looks for pointers to caches of threads in [start, end), where their variables lie, and adds what is new. The arenas believe that what is in a
+ * cache is in use. A cache that is empty, or changes just now, is not found. */
+void ebb__glibc_tcaches_in(struct ebb_glibc_process *process, const struct ebb_glibc *glibc, uint64_t start,
+                           uint64_t end, struct ebb_glibc_tcaches *found);
+
 /* What a thread's cache can hold at most under these tuning values; 0 without them. */
 uint64_t ebb__glibc_tcache_max_bytes(const struct ebb_glibc *glibc);
 

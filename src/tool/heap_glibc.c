@@ -22,6 +22,14 @@
 
 #define ARENA_ROOM_FIRST 128
 
+/* More threads than this have their caches bounded, not counted. */
+#define TCACHE_ROOM 4096
+
+/* A thread's variables lie at most this far below the end of its stack: descriptor, thread-local memory of the libraries, alignment. Smaller
+ * mappings are searched whole: the first thread's are in one. */
+#define THREAD_END_BYTES   (12 << 10)
+#define THREAD_WHOLE_BYTES (32 << 10)
+
 /* An arena that moves is looked at again after a pause, so often: together 30 ms, longer than a burst of frees. */
 #define CALM_ATTEMPTS 10
 #define CALM_PAUSE_MS 3
@@ -130,7 +138,10 @@ int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *t
     heap->addresses = calloc(heap->arena_room, sizeof(*heap->addresses));
     heap->arenas = calloc(heap->arena_room, sizeof(*heap->arenas));
     heap->chunks = calloc(heap->chunk_room, sizeof(*heap->chunks));
-    if (heap->process == NULL || heap->addresses == NULL || heap->arenas == NULL || heap->chunks == NULL)
+    heap->tcaches.room = TCACHE_ROOM;
+    heap->tcaches.addresses = calloc(TCACHE_ROOM, sizeof(*heap->tcaches.addresses));
+    if (heap->process == NULL || heap->addresses == NULL || heap->arenas == NULL || heap->chunks == NULL ||
+        heap->tcaches.addresses == NULL)
         return ebb__target_failed(target, -ENOMEM);
     heap->process->peek = ebb__peek_process;
     heap->pid = target->pid;
@@ -164,6 +175,7 @@ void ebb__heap_glibc_close(struct ebb_heap_glibc *heap)
     free(heap->addresses);
     free(heap->arenas);
     free(heap->chunks);
+    free(heap->tcaches.addresses);
 }
 
 /* ---- looking ---- */
@@ -337,6 +349,32 @@ static int find_arenas(struct ebb_heap_glibc *heap)
     return -E2BIG;
 }
 
+/* Counts what is in the caches of threads, in mappings that can be their stacks. */
+static int find_tcaches(struct ebb_heap_glibc *heap)
+{
+    static struct ebb_vma_query query;
+    struct ebb_glibc_process *process = heap->process;
+    struct ebb_map map;
+    int got = ebb__vma_query_open(&query, "", heap->target->pid, false);
+
+    if (got != 0)
+        return got;
+    heap->tcaches = (struct ebb_glibc_tcaches){.addresses = heap->tcaches.addresses, .room = TCACHE_ROOM};
+    while ((got = ebb__vma_query_next(&query, &map)) > 0 || got == -EBADMSG || got == -EMSGSIZE) {
+        uint64_t start = got > 0 ? map.start : 0;
+
+        /* Stacks have no name, or a name of anonymous memory. A heap's head is no stack. */
+        if (got < 0 || !map.readable || !map.writable || map.shared || map.inode != 0 || is_heap(&map) ||
+            map.start % heap->glibc.heap_align == 0)
+            continue;
+        if (map.end - start > THREAD_WHOLE_BYTES)
+            start = map.end - THREAD_END_BYTES;
+        ebb__glibc_tcaches_in(process, &heap->glibc, start, map.end, &heap->tcaches);
+    }
+    ebb__vma_query_close(&query);
+    return got;
+}
+
 static struct ebb_fact field(const struct ebb_status *status, int err, enum ebb_status_field which,
                              uint64_t value)
 {
@@ -380,6 +418,8 @@ int ebb__heap_glibc_look(struct ebb_heap_glibc *heap)
         heap->par_err = ebb__glibc_par_read(heap->process, &heap->glibc);
         err = heap->par_err == -EAGAIN ? 0 : heap->par_err;
     }
+    if (err == 0)
+        err = find_tcaches(heap);
     heap->at_ms = start_us / 1000;
     heap->took_us = now_us() - start_us;
     return err;

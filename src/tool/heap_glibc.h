@@ -63,6 +63,7 @@ struct ebb_heap_glibc {
     size_t arena_count;
     struct ebb_heap_arena *arenas;
     struct ebb_heap_sum sum;
+    struct ebb_glibc_tcaches tcaches; /* of as many threads as they could be found of */
 
     /* Private: the process, and room. */
     pid_t pid;

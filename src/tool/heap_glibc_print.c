@@ -31,8 +31,13 @@ static const struct ebb_column SUMMARY_COLUMNS[] = {
      .help = "sum of the arenas' own maxima, which need not have been at the same time"},
     {"live_bytes", "live", EBB_AS_BYTES, 0,
      .help = "held by the program and by the caches of its threads, with the heads of blocks"},
-    {"tcache_max_bytes", "of that cached, at most", EBB_AS_BYTES, 0,
-     .help = "what the caches of all threads can hold"},
+    {"tcache_bytes", "of that cached", EBB_AS_BYTES, 0,
+     .help = "free for the thread that has it: in the caches that were found"},
+    {"tcache_blocks", "blocks in caches", EBB_AS_NUMBER, 0, .help = "their number"},
+    {"tcache_threads", "threads with such a cache", EBB_AS_NUMBER, 0,
+     .help = "caches that were found, and are not empty"},
+    {"tcache_max_bytes", "cached at most", EBB_AS_BYTES, 0,
+     .help = "with what the other threads' caches can hold"},
     {"free_bytes", "free", EBB_AS_BYTES, 0, .help = "in fastbins, bins and tops"},
     {"fast_bytes", "free in fastbins", EBB_AS_BYTES, 0,
      .help = "small blocks that are not joined with others"},
@@ -162,6 +167,19 @@ static const char *why_no_pages(const struct ebb_heap_glibc *heap)
     return heap->pages_err == 0 ? NULL : ebb__fact_why(ebb__fact_unknown(heap->pages_err));
 }
 
+/* What was found in caches, and what those can hold that were not found: empty ones, and such that changed. */
+static struct ebb_cell tcache_most(const struct ebb_heap_glibc *heap)
+{
+    const char *why = why_unknown(heap->sum.err);
+    uint64_t threads = ebb__fact_or(heap->threads, 1);
+    uint64_t others = threads > heap->tcaches.count ? threads - heap->tcaches.count : 0;
+    uint64_t most = heap->tcaches.bytes + others * ebb__glibc_tcache_max_bytes(&heap->glibc);
+
+    if (!heap->glibc.has_par)
+        return ebb__cell_unknown(NO_PAR);
+    return number_or(why, most < heap->sum.live_bytes ? most : heap->sum.live_bytes);
+}
+
 /* ---- sections ---- */
 
 static void print_summary(struct ebb_emit *emit, const struct ebb_heap_glibc *heap)
@@ -180,7 +198,10 @@ static void print_summary(struct ebb_emit *emit, const struct ebb_heap_glibc *he
         ebb__cell_number(sum->system_bytes),
         ebb__cell_number(sum->peak_bytes),
         number_or(why, sum->live_bytes),
-        ebb__cell_unknown(NO_PAR),
+        ebb__cell_number(heap->tcaches.bytes),
+        ebb__cell_number(heap->tcaches.blocks),
+        ebb__cell_number(heap->tcaches.count),
+        tcache_most(heap),
         number_or(why, sum->free_bytes),
         number_or(why, sum->kinds[EBB_GLIBC_FAST].bytes),
         number_or(why, bin_bytes(sum->kinds)),
@@ -192,11 +213,7 @@ static void print_summary(struct ebb_emit *emit, const struct ebb_heap_glibc *he
         par(heap, EBB_GLIBC_PAR_MMAPS_PEAK),
         ebb__cell_number(heap->took_us / 1000),
     };
-    uint64_t cached = ebb__glibc_tcache_max_bytes(&heap->glibc) * ebb__fact_or(heap->threads, 1);
-
     _Static_assert(COUNT(cells) == COUNT(SUMMARY_COLUMNS), "a cell for each column");
-    if (heap->glibc.has_par)
-        cells[10] = number_or(why, cached < sum->live_bytes ? cached : sum->live_bytes);
     snprintf(version, sizeof(version), "glibc 2.%u", heap->minor);
     ebb__emit_section(emit, &SUMMARY);
     ebb__emit_row(emit, cells);

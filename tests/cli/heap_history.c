@@ -4,8 +4,8 @@
  *
  * Some threads take, resize, touch and free blocks of all sizes, then free all but a few survivors. Then the process says "ready PID", and
  * does what its standard input says, one word a line: "info" prints malloc_info(3), "trim" calls malloc_trim(0) and prints RssAnon before
- * and after in bytes, "grow N" takes N MiB and keeps them, "fall" frees them, "churn N" allocates in a thread for N ms. Every answer ends in
- * a line "done". Neither waiting nor answering allocates.
+ * and after in bytes, "grow N" takes N MiB and keeps them, "fall" frees them, "churn N" allocates in a thread for N ms, "fill N" fills the
+ * caches of this thread and of N new ones, which stay. Every answer ends in a line "done". Neither waiting nor answering allocates.
  *
  * With -DEBB_OLD_SYMBOLS it needs no function's version that the glibc of 2018 did not have, and no start files.
  */
@@ -42,6 +42,7 @@ static unsigned thread_count;
 static uint64_t limit_bytes; /* for each thread */
 static unsigned survivors_in_1000;
 static char out_buffer[1 << 16];
+static int filled[2];
 static void *grown[4096];
 static unsigned grown_count;
 
@@ -206,6 +207,43 @@ static void *churn(void *context)
     return NULL;
 }
 
+/* Fills the calling thread's cache: 7 blocks of each of 64 sizes. */
+static void fill(void)
+{
+    for (size_t bytes = 24; bytes <= 1032; bytes += 16) {
+        void *blocks[7];
+
+        for (unsigned i = 0; i < 7; i++)
+            blocks[i] = malloc(bytes);
+        for (unsigned i = 0; i < 7; i++)
+            free(blocks[i]);
+    }
+}
+
+static void *fill_and_stay(void *context)
+{
+    (void)context;
+    fill();
+    if (write(filled[1], "f", 1) != 1)
+        abort();
+    for (;;)
+        pause();
+}
+
+static void fill_all(long count)
+{
+    pthread_t thread;
+    char byte;
+
+    if (pipe(filled) != 0)
+        abort();
+    for (long i = 0; i < count; i++)
+        if (pthread_create(&thread, NULL, fill_and_stay, NULL) != 0 || read(filled[0], &byte, 1) != 1)
+            abort();
+    /* Last, because making a thread takes blocks. */
+    fill();
+}
+
 static bool read_line(char *line, size_t room)
 {
     size_t len = 0;
@@ -240,6 +278,8 @@ static void obey(void)
             malloc_info(0, stdout);
         else if (strcmp(line, "trim") == 0)
             trim();
+        else if (strncmp(line, "fill", 4) == 0)
+            fill_all(number);
         else if (strncmp(line, "grow", 4) == 0)
             grow(number);
         else if (strcmp(line, "fall") == 0)

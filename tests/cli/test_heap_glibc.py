@@ -160,6 +160,37 @@ def census_on_debian_13():
     censuses(range(1, 21), program)
 
 
+def check_caches(program=HISTORY):
+    """Caches that are full to the brim are found, with all that is in them."""
+    with history(5 * 7 + 1, 0, program) as past:
+        past.ask("fill 5")
+        report = past.heap()
+        # 7 blocks of each size from 32 to 1040 bytes, for 6 threads.
+        equal(report["summary"]["tcache_threads"], 6)
+        equal(report["summary"]["tcache_blocks"], 6 * 7 * 64)
+        equal(report["summary"]["tcache_bytes"], 6 * 7 * sum(range(32, 1041, 16)))
+        assert report["summary"]["tcache_bytes"] <= report["summary"]["tcache_max_bytes"] <= report["summary"]["live_bytes"]
+        check_census(past)
+
+
+@case
+def caches_of_threads_are_counted():
+    need_glibc()
+    if platform.machine() not in ("x86_64", "aarch64"):
+        raise Skip("another machine may keep the variables of threads elsewhere")
+    check_caches()
+
+
+@case
+def caches_on_debian_11():
+    check_caches(other("bullseye"))
+
+
+@case
+def caches_on_debian_13():
+    check_caches(other("trixie"))
+
+
 # ---- the trim -----------------------------------------------------------------------------------------------
 
 
@@ -167,6 +198,7 @@ def check_trims(seeds, program=HISTORY):
     """Predicted against real, for each seed within 2 % or 256 KiB."""
     errors = []
     shares = []
+    drops = []
     for seed in seeds:
         env = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"} if seed % 3 == 0 else {}
         with history(seed, 2 + seed * 7 % 31, program, **env) as past:
@@ -177,10 +209,12 @@ def check_trims(seeds, program=HISTORY):
         equal(sum(arena["trim_bytes"] for arena in report["arenas"]), predicted)
         error = abs(predicted - real)
         errors.append(error)
+        drops.append(real)
         shares.append(100 * error / real if real > 0 else 0)
         if error > max(real * 0.02, 256 << 10):
             raise AssertionError(f"seed {seed}: predicted {predicted}, real {real}")
-    print(f"# {len(errors)} seeds: error at most {max(errors) >> 10} KiB, median {statistics.median(errors) / 1024:.0f} KiB; "
+    print(f"# {len(errors)} seeds, {min(drops) >> 10} to {max(drops) >> 10} KiB given back, median "
+          f"{statistics.median(drops) / 1024:.0f} KiB: error at most {max(errors) >> 10} KiB, median {statistics.median(errors) / 1024:.0f} KiB; "
           f"at most {max(shares):.2f} %, median {statistics.median(shares):.2f} %", flush=True)
 
 

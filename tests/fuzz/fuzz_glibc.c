@@ -57,6 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct ebb_glibc_process *process; /* of several MiB */
     struct ebb_glibc glibc;
     struct image *image;
+    uint64_t addresses[16];
+    struct ebb_glibc_tcaches caches = {.addresses = addresses, .room = 16};
     uint64_t arenas[16];
     size_t count;
     int err;
@@ -92,6 +94,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             FUZZ_CHECK(arena.system_bytes <= arena.peak_bytes);
         }
         ebb__glibc_par_read(process, &glibc);
+        ebb__glibc_tcaches_in(process, &glibc, IMAGE_DATA, IMAGE_DATA + IMAGE_DATA_BYTES, &caches);
+        ebb__glibc_tcaches_in(process, &glibc, IMAGE_BRK, IMAGE_BRK + 0x4000, &caches);
+        FUZZ_CHECK(caches.count <= 16 && (caches.count == 0) == (caches.blocks == 0));
     }
     free(image);
     return 0;

@@ -355,6 +355,67 @@ static void test_moving(void **state)
     free(image);
 }
 
+/* Puts the cache of a thread at a block of the main arena, with `count` blocks in its third list. */
+static void put_cache(struct image *image, const struct ebb_glibc_layout *layout, uint64_t block,
+                      unsigned count, uint64_t first)
+{
+    uint64_t counters = 64 * (uint64_t)layout->tcache_count_bytes;
+
+    image_set(image, block + 8, (counters == 64 ? 0x250u : 0x290u) | CHUNK_PREV_IN_USE);
+    image_set(image, block + 16, (uint64_t)count << (layout->tcache_count_bytes * 16));
+    image_set(image, block + 16 + counters + 16, first);
+}
+
+static void test_caches(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MINOR_COUNT; i++) {
+        const struct ebb_glibc_layout *layout = ebb__glibc_layout(MINORS[i]);
+        struct image *image = image_new(layout);
+        struct ebb_glibc_process *process = image_process(image);
+        uint64_t addresses[2];
+        struct ebb_glibc_tcaches found = {.addresses = addresses, .room = 2};
+        uint64_t block = IMAGE_BRK + 0x7000;
+        uint64_t stack = IMAGE_DATA + 0x2000; /* any memory will do */
+        struct ebb_glibc glibc;
+
+        assert_int_equal(ebb__glibc_find(process, layout, &glibc), 0);
+        put_cache(image, layout, block, 3, IMAGE_BRK + 0x8010);
+        image_set(image, IMAGE_BRK + 0x8008, 0x41);
+        ebb__glibc_tcaches_in(process, &glibc, stack, stack + 4096, &found);
+        assert_int_equal(found.count, 0); /* nobody points to it */
+        image_set(image, stack + 0x7f8, block + 16);
+        image_set(image, stack + 0xff0, block + 16);
+        image_set(image, stack + 0x10, IMAGE_BRK + 0x4110); /* another block */
+        image_set(image, stack + 0x18, IMAGE_HEAP + 0x5020);
+        image_set(image, stack + 0x20, UINT64_C(0x7fff00000010));
+        ebb__glibc_tcaches_in(process, &glibc, stack, stack + 4096, &found);
+        assert_int_equal(found.count, 1); /* once */
+        assert_int_equal(found.blocks, 3);
+        assert_int_equal(found.bytes, 3 * 64);
+
+        /* What is not like a cache is none. */
+        for (unsigned damage = 0; damage < 6; damage++) {
+            put_cache(image, layout, block,
+                      damage == 0   ? 0
+                      : damage == 1 ? 8
+                                    : 3,
+                      damage == 2   ? 0
+                      : damage == 3 ? IMAGE_BRK + 0x8018
+                                    : IMAGE_BRK + 0x8010);
+            image_set(image, IMAGE_BRK + 0x8008, damage == 4 ? 0x51 : 0x41);
+            if (damage == 5)
+                image_set(image, block + 8, 0x2a1);
+            found = (struct ebb_glibc_tcaches){.addresses = addresses, .room = 2};
+            ebb__glibc_tcaches_in(process, &glibc, stack, stack + 4096, &found);
+            if (found.count != 0)
+                fail_msg("damage %u was not noticed", damage);
+        }
+        free(process);
+        free(image);
+    }
+}
+
 /* Ourselves: found without symbols, and the figures of mallinfo2() where the C library has it. */
 static void test_ourselves(void **state)
 {
@@ -434,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_fast_circle),
         cmocka_unit_test(test_rings),
         cmocka_unit_test(test_moving),
+        cmocka_unit_test(test_caches),
         cmocka_unit_test(test_ourselves),
     };
 
