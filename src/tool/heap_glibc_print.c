@@ -53,7 +53,7 @@ static const struct ebb_column SUMMARY_COLUMNS[] = {
 static const struct ebb_section SUMMARY = {"summary", NULL, true, SUMMARY_COLUMNS, COUNT(SUMMARY_COLUMNS)};
 
 static const struct ebb_column ARENA_COLUMNS[] = {
-    {"arena", "ARENA", EBB_AS_ADDRESS, 14, .label = true, .help = "its address"},
+    {"arena", "ARENA", EBB_AS_ADDRESS, 16, .label = true, .help = "its address"},
     {"kind", "KIND", EBB_AS_TEXT, -5, .help = "main: brk()'s heap; other: heaps of up to 64 MiB"},
     {"threads", "THREADS", EBB_AS_NUMBER, 7, .help = "threads that take from it first"},
     {"heaps", "HEAPS", EBB_AS_NUMBER, 5, .help = "its heaps"},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Black-box tests of `ebb heap` on processes on glibc's malloc: the census, the prediction of a trim, verdicts, and that nobody is disturbed."""
+"""Black-box tests of `ebb heap` on glibc's malloc: the census, the trim that it predicts, verdicts, and that nobody is disturbed."""
 
 import contextlib
 import csv
@@ -105,7 +105,7 @@ def check_census(past):
         fast_count, fast_bytes = total(heap, "fast")
         rest_count, rest_bytes = total(heap, "rest")
         equal((arena["system_bytes"], arena["peak_bytes"]), (system(heap, "current"), system(heap, "max")))
-        # Its number of blocks has the top in it, whose size comes without flags; the others' sizes have one: "the block before is in use".
+        # The top is among its blocks. The others' sizes come with a flag, 1: the block before is in use.
         equal(arena["free_blocks"] + 1, fast_count + rest_count)
         equal(arena["fast_bytes"], fast_bytes)
         equal(arena["bin_bytes"] + arena["top_bytes"], rest_bytes - (rest_count - 1))
@@ -214,8 +214,9 @@ def check_trims(seeds, program=HISTORY):
         if error > max(real * 0.02, 256 << 10):
             raise AssertionError(f"seed {seed}: predicted {predicted}, real {real}")
     print(f"# {len(errors)} seeds, {min(drops) >> 10} to {max(drops) >> 10} KiB given back, median "
-          f"{statistics.median(drops) / 1024:.0f} KiB: error at most {max(errors) >> 10} KiB, median {statistics.median(errors) / 1024:.0f} KiB; "
-          f"at most {max(shares):.2f} %, median {statistics.median(shares):.2f} %", flush=True)
+          f"{statistics.median(drops) / 1024:.0f} KiB: error at most {max(errors) >> 10} KiB, median "
+          f"{statistics.median(errors) / 1024:.0f} KiB; at most {max(shares):.2f} %, median {statistics.median(shares):.2f} %",
+          flush=True)
 
 
 @case

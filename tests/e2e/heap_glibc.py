@@ -79,13 +79,14 @@ def trim(test, pid):
     """Predicts, has the server trim, and compares."""
     report = heap(pid)
     before = anon_bytes(pid)
-    done = subprocess.run(["gdb", "-nx", "-batch", "-p", str(pid), "-ex", "call (int) malloc_trim(0)"], capture_output=True, text=True,
-                          timeout=120, check=False, env={**test.environment(False), "DEBUGINFOD_URLS": ""})
+    done = subprocess.run(["gdb", "-nx", "-batch", "-p", str(pid), "-ex", "call (int) malloc_trim(0)"], capture_output=True,
+                          text=True, timeout=120, check=False, env={**test.environment(False), "DEBUGINFOD_URLS": ""})
     if re.search(r"ptrace: |Could not attach|Operation not permitted", done.stderr):
         raise Skip("gdb may not attach here: " + done.stderr.strip().splitlines()[-1])
     real = before - anon_bytes(pid)
     predicted = report["trim"]["total_bytes"]
-    test.check(re.search(r"^\$1 = 1$", done.stdout, re.M), "malloc_trim(0) returned something", done.stdout[-500:] + done.stderr[-500:])
+    test.check(re.search(r"^\$1 = 1$", done.stdout, re.M), "malloc_trim(0) returned something",
+               done.stdout[-500:] + done.stderr[-500:])
     test.note(f"{report['summary']['arenas']} arenas with {report['summary']['system_bytes'] >> 20} MiB, "
               f"{report['summary']['free_bytes'] >> 20} MiB of them free; predicted {predicted >> 10} KiB, real {real >> 10} KiB")
     test.check(abs(predicted - real) <= real * TOLERANCE_PERCENT / 100, f"predicted within {TOLERANCE_PERCENT} % of what came back",
