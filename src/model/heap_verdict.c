@@ -5,10 +5,9 @@
 #include "model/heap_verdict.h"
 
 /* The share of a heap from which a change of what is live, or what is free of it, is worth a word; and the least change. */
-#define STEP_PERCENT      1
-#define STEP_BYTES_MIN    (UINT64_C(256) << 10)
-#define FREE_PERCENT_MIN  20
-#define WHOLE_PERCENT_MIN 50
+#define STEP_PERCENT     1
+#define STEP_BYTES_MIN   (UINT64_C(256) << 10)
+#define FREE_PERCENT_MIN 20
 
 const struct ebb_heap_verdict_words ebb__heap_verdicts[EBB_HEAP_VERDICT_COUNT] = {
 #define EBB_HEAP_VERDICT(id, key, sentence) {key, sentence},
@@ -25,6 +24,7 @@ uint64_t ebb__heap_verdict_step_bytes(const struct ebb_heap_look *now)
 
 enum ebb_heap_verdict ebb__heap_verdict(const struct ebb_heap_look *before, const struct ebb_heap_look *now)
 {
+    uint64_t free_bytes = now->trim_bytes + now->kept_bytes + now->fragment_bytes;
     uint64_t step = ebb__heap_verdict_step_bytes(now);
     uint64_t growth = now->live_bytes > before->live_bytes ? now->live_bytes - before->live_bytes : 0;
     uint64_t system = now->system_bytes > before->system_bytes ? now->system_bytes - before->system_bytes : 0;
@@ -32,8 +32,9 @@ enum ebb_heap_verdict ebb__heap_verdict(const struct ebb_heap_look *before, cons
     /* The heap follows when it grew by half as much at least: its last top may have had room. */
     if (growth >= step)
         return system >= growth / 2 ? EBB_HEAP_VERDICT_LEAK : EBB_HEAP_VERDICT_FILLING;
-    if (now->free_bytes == 0 || now->free_bytes < now->system_bytes / 100 * FREE_PERCENT_MIN)
+    if (free_bytes == 0 || free_bytes < now->system_bytes / 100 * FREE_PERCENT_MIN)
         return EBB_HEAP_VERDICT_COMPACT;
-    return now->whole_bytes >= now->free_bytes / 100 * WHOLE_PERCENT_MIN ? EBB_HEAP_VERDICT_RETENTION
-                                                                         : EBB_HEAP_VERDICT_FRAGMENTATION;
+    if (now->trim_bytes >= now->kept_bytes && now->trim_bytes >= now->fragment_bytes)
+        return EBB_HEAP_VERDICT_RETENTION;
+    return now->kept_bytes >= now->fragment_bytes ? EBB_HEAP_VERDICT_TOPS : EBB_HEAP_VERDICT_FRAGMENTATION;
 }

@@ -21,11 +21,13 @@ struct ebb_heap_verdict_words {
 
 extern const struct ebb_heap_verdict_words ebb__heap_verdicts[EBB_HEAP_VERDICT_COUNT];
 
+/* What is free and has no memory any more costs nothing, and is left out. */
 struct ebb_heap_look {
-    uint64_t system_bytes; /* what the allocator has from the kernel */
-    uint64_t live_bytes;   /* what the program holds of it */
-    uint64_t free_bytes;   /* what it does not hold */
-    uint64_t whole_bytes;  /* of that, resident and in whole pages */
+    uint64_t system_bytes;   /* what the allocator has from the kernel */
+    uint64_t live_bytes;     /* what the program holds of it */
+    uint64_t trim_bytes;     /* free and resident: whole pages that a trim gives back */
+    uint64_t kept_bytes;     /* free and resident: whole pages that it leaves alone */
+    uint64_t fragment_bytes; /* free, in pieces below a page */
 };
 
 /* A change below this is none: blocks come and go. */

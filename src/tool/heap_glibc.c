@@ -425,6 +425,15 @@ int ebb__heap_glibc_look(struct ebb_heap_glibc *heap)
     return err;
 }
 
+uint64_t ebb__heap_fragments(const struct ebb_heap_sum *sum)
+{
+    uint64_t whole = 0;
+
+    for (unsigned i = 0; i < EBB_GLIBC_TRIM_PART_COUNT; i++)
+        whole += sum->pages[i].whole_bytes;
+    return sum->free_bytes - whole;
+}
+
 bool ebb__heap_glibc_verdict_look(const struct ebb_heap_glibc *heap, struct ebb_heap_look *ret_look)
 {
     const struct ebb_heap_sum *sum = &heap->sum;
@@ -435,9 +444,10 @@ bool ebb__heap_glibc_verdict_look(const struct ebb_heap_glibc *heap, struct ebb_
     *ret_look = (struct ebb_heap_look){
         .system_bytes = sum->system_bytes + mapped,
         .live_bytes = sum->live_bytes + mapped,
-        .free_bytes = sum->free_bytes,
-        .whole_bytes =
+        .trim_bytes =
             sum->pages[EBB_GLIBC_TRIM_BLOCKS].resident_bytes + sum->pages[EBB_GLIBC_TRIM_TOP].resident_bytes,
+        .kept_bytes = sum->pages[EBB_GLIBC_TRIM_KEPT].resident_bytes,
+        .fragment_bytes = ebb__heap_fragments(sum),
     };
     return true;
 }

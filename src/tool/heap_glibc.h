@@ -85,6 +85,9 @@ int ebb__heap_glibc_look(struct ebb_heap_glibc *heap);
 /* Bytes of an arena that are free: in lists, and the top. */
 uint64_t ebb__heap_arena_free(const struct ebb_glibc_arena *arena);
 
+/* What is free in pieces below a page. */
+uint64_t ebb__heap_fragments(const struct ebb_heap_sum *sum);
+
 /* What a look is for the verdict; false when something that it needs is not known. */
 bool ebb__heap_glibc_verdict_look(const struct ebb_heap_glibc *heap, struct ebb_heap_look *ret_look);
 

@@ -110,7 +110,8 @@ static const struct ebb_section TRIM = {"trim", "malloc_trim(0), as predicted:",
                                         COUNT(TRIM_COLUMNS)};
 
 static const struct ebb_column VERDICT_COLUMNS[] = {
-    {"verdict", "verdict", EBB_AS_TEXT, 0, .help = "leak, filling, retention, fragmentation or compact"},
+    {"verdict", "verdict", EBB_AS_TEXT, 0,
+     .help = "leak, filling, retention, tops, fragmentation or compact"},
     {"between_ms", "between the looks", EBB_AS_MS, 0, .help = "how far they are apart"},
     {"live_change_bytes", "change of live", EBB_AS_NUMBER, 0, .help = "in bytes, mapped blocks included"},
     {"system_change_bytes", "change of what the kernel gave", EBB_AS_NUMBER, 0,
@@ -308,7 +309,7 @@ static void print_trim(struct ebb_emit *emit, const struct ebb_heap_glibc *heap)
         number_or(why, blocks->swapped_bytes + top->swapped_bytes),
         number_or(why, whole - trim_bytes(sum->pages) - blocks->swapped_bytes - top->swapped_bytes),
         number_or(why, kept->resident_bytes),
-        number_or(moved, sum->free_bytes - whole - kept->whole_bytes),
+        number_or(moved, ebb__heap_fragments(sum)),
     };
 
     _Static_assert(COUNT(cells) == COUNT(TRIM_COLUMNS), "a cell for each column");

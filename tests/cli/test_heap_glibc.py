@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Black-box tests of `ebb heap` on glibc's malloc: the census, the trim that it predicts, verdicts, and that nobody is disturbed."""
+"""Tests of `ebb heap` on glibc's malloc: the census, the trim that it predicts, verdicts, and that nobody is disturbed."""
 
 import contextlib
 import csv
