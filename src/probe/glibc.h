@@ -13,12 +13,13 @@
  * The other process runs on and may be hostile. Everything is read through an ebb_peek_fn and believed only where it agrees:
  *   - each member of a list points back to the one before, and has a size that belongs into this list;
  *   - free bytes never exceed what the arena has from the kernel, so that no list can lead in circles for long;
- *   - an arena is walked twice, with its head read before, between and after. All must be alike, or the arena is "moving"
- *     (-EAGAIN), after a few attempts. A walk that fails in an arena that does not change means damage (-EBADMSG).
+ *   - all free blocks of an arena are read twice, its own head before, between and after. All must be alike, or the arena is
+ *     "moving" (-EAGAIN), after a few attempts. A walk that fails in an arena that does not change means damage (-EBADMSG).
  * No figure is ever half right.
  *
- * Costs: for each free block some 30 bytes read twice, through a cache of small lines; 0.5 us for each free block that is not near another
- * one. Nothing is allocated here: the caller gives the room.
+ * Costs: the head of each free block is read twice, first by following the lists through a cache of small lines, which takes 2 us for each
+ * block that is not near the one before, then many at once, 1 us each (a virtual machine in 2026). No page is read that does not hold the
+ * head of a free block: reading others would make the kernel bring them in. Nothing is allocated here: the caller gives the room.
  */
 #ifndef EBB_PROBE_GLIBC_H
 #define EBB_PROBE_GLIBC_H
@@ -60,6 +61,7 @@ const struct ebb_glibc_layout *ebb__glibc_layout(unsigned minor);
 /* What the caller knows of the process, and room for what is read; some 4 MiB. */
 struct ebb_glibc_process {
     ebb_peek_fn peek;
+    ebb_peek_many_fn peek_many; /* NULL: one by one */
     void *context;
     uint64_t page_bytes;
     uint64_t data_start; /* the C library's writable mapping */
@@ -114,6 +116,7 @@ int ebb__glibc_arenas(struct ebb_glibc_process *process, const struct ebb_glibc 
 struct ebb_glibc_chunk {
     uint64_t address; /* of its head */
     uint64_t bytes;   /* with its head */
+    uint64_t sum;     /* of what its head says */
 };
 
 enum ebb_glibc_kind {
@@ -143,6 +146,7 @@ struct ebb_glibc_arena {
     uint64_t top_bytes;
     struct ebb_glibc_free kinds[EBB_GLIBC_KIND_COUNT];
     struct ebb_glibc_free buckets[EBB_GLIBC_BUCKETS];
+    size_t fast_count;  /* the first blocks of the walk */
     size_t chunk_count; /* of all kinds, without the top */
 };
 

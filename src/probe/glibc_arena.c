@@ -14,6 +14,9 @@
 /* More heaps than an arena can have: 64 MiB each in 47 bits of addresses. */
 #define HEAPS_MAX (1u << 21)
 
+/* Heads that are read again with one call. */
+#define BATCH 256
+
 struct walk {
     struct ebb_glibc_process *process;
     const struct ebb_glibc *glibc;
@@ -21,7 +24,6 @@ struct walk {
     struct ebb_glibc_arena *arena;
     struct ebb_glibc_chunk *chunks;
     size_t room;
-    bool again; /* the second time: the blocks must be those of the first */
     size_t at;
     uint64_t bytes; /* so far */
 };
@@ -44,26 +46,28 @@ static unsigned bin_of(uint64_t bytes)
     return 126;
 }
 
-/* Takes one free block. 0; -EAGAIN when it cannot be, or is not what it was; -ENOSPC. */
-static int take(struct walk *walk, uint64_t address, uint64_t bytes, enum ebb_glibc_kind kind)
+/* What a head says, in one word. Fast blocks have no way back: what stands there is no link. */
+static uint64_t sum_of(const struct glibc_chunk_head *head, bool fast)
+{
+    uint64_t sum = (head->size ^ head->fd) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return fast ? sum : sum ^ (head->bk >> 32 | head->bk << 32);
+}
+
+/* Takes one free block. 0; -EAGAIN when it cannot be; -ENOSPC. */
+static int take(struct walk *walk, uint64_t address, uint64_t bytes, enum ebb_glibc_kind kind,
+                const struct glibc_chunk_head *head)
 {
     struct ebb_glibc_arena *arena = walk->arena;
-    unsigned bucket;
+    unsigned bucket = 63 - (unsigned)__builtin_clzll(bytes);
 
     walk->bytes += bytes;
     if (walk->bytes > arena->system_bytes)
         return -EAGAIN;
-    if (walk->again) {
-        if (walk->at == arena->chunk_count || walk->chunks[walk->at].address != address ||
-            walk->chunks[walk->at].bytes != bytes)
-            return -EAGAIN;
-        walk->at++;
-        return 0;
-    }
     if (walk->at == walk->room)
         return -ENOSPC;
-    walk->chunks[walk->at++] = (struct ebb_glibc_chunk){.address = address, .bytes = bytes};
-    bucket = 63 - (unsigned)__builtin_clzll(bytes);
+    walk->chunks[walk->at++] = (struct ebb_glibc_chunk){
+        .address = address, .bytes = bytes, .sum = sum_of(head, kind == EBB_GLIBC_FAST)};
     arena->kinds[kind].count++;
     arena->kinds[kind].bytes += bytes;
     if (bucket < EBB_GLIBC_BUCKETS) {
@@ -89,7 +93,7 @@ static int walk_fastbin(struct walk *walk, unsigned number)
             return err;
         if ((chunk.size & ~(uint64_t)CHUNK_FLAGS) != bytes)
             return -EAGAIN;
-        err = take(walk, address, bytes, EBB_GLIBC_FAST);
+        err = take(walk, address, bytes, EBB_GLIBC_FAST, &chunk);
         if (err != 0)
             return err;
         /* A hidden link is the address of the next one, mixed with where the link itself is. */
@@ -121,7 +125,7 @@ static int walk_bin(struct walk *walk, unsigned number)
         if (chunk.bk != before || bytes < CHUNK_MIN_BYTES || bytes % CHUNK_ALIGN != 0 ||
             (chunk.size & CHUNK_MAPPED) != 0 || (number != 1 && bin_of(bytes) != number))
             return -EAGAIN;
-        err = take(walk, address, bytes, kind);
+        err = take(walk, address, bytes, kind, &chunk);
         if (err != 0)
             return err;
         before = address;
@@ -139,11 +143,49 @@ static int walk_lists(struct walk *walk)
     ebb__glibc_forget(walk->process);
     for (unsigned i = 0; i < FASTBINS && err == 0; i++)
         err = walk_fastbin(walk, i);
+    walk->arena->fast_count = walk->at;
     for (unsigned i = 1; i <= BINS && err == 0; i++)
         err = walk_bin(walk, i);
-    if (err == 0 && walk->again && walk->at != walk->arena->chunk_count)
-        err = -EAGAIN;
+    walk->arena->chunk_count = walk->at;
     return err;
+}
+
+static int peek_heads(struct ebb_glibc_process *process, const uint64_t *addresses, size_t count,
+                      struct glibc_chunk_head *heads)
+{
+    int err = 0;
+
+    if (process->peek_many != NULL) {
+        process->peeks++;
+        process->peeked_bytes += count * sizeof(*heads);
+        return process->peek_many(process->context, addresses, count, heads, sizeof(*heads));
+    }
+    for (size_t i = 0; i < count && err == 0; i++)
+        err = ebb__glibc_peek(process, addresses[i], &heads[i], sizeof(*heads));
+    return err;
+}
+
+/* Reads all heads again. 0, -EAGAIN when one of them is not what it was. */
+static int read_again(const struct walk *walk)
+{
+    struct glibc_chunk_head heads[BATCH];
+    uint64_t addresses[BATCH];
+
+    for (size_t at = 0; at < walk->at;) {
+        size_t count = walk->at - at < BATCH ? walk->at - at : BATCH;
+        int err;
+
+        for (size_t i = 0; i < count; i++)
+            addresses[i] = walk->chunks[at + i].address;
+        err = peek_heads(walk->process, addresses, count, heads);
+        if (err != 0)
+            return err;
+        for (size_t i = 0; i < count; i++)
+            if (sum_of(&heads[i], at + i < walk->arena->fast_count) != walk->chunks[at + i].sum)
+                return -EAGAIN;
+        at += count;
+    }
+    return 0;
 }
 
 /* Counts the heaps of an arena, whose bytes add up to what the arena has. */
@@ -228,7 +270,6 @@ static int attempt(struct ebb_glibc_process *process, const struct ebb_glibc *gl
     err = read_top(process, glibc, arena);
     if (err == 0)
         err = walk_lists(&walk);
-    arena->chunk_count = walk.at;
     second = ebb__glibc_peek(process, address, after.bytes, ARENA_BYTES);
     if (second != 0)
         return second;
@@ -237,8 +278,7 @@ static int attempt(struct ebb_glibc_process *process, const struct ebb_glibc *gl
         return err;
     if (!*ret_still)
         return -EAGAIN;
-    walk.again = true;
-    err = walk_lists(&walk);
+    err = read_again(&walk);
     second = ebb__glibc_peek(process, address, after.bytes, ARENA_BYTES);
     if (second != 0)
         return second;

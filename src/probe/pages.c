@@ -5,6 +5,7 @@
 #include "probe/pages.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -172,4 +173,63 @@ int ebb__pages_count(struct ebb_pages *pages, uint64_t start, uint64_t end, stru
     count->resident_bytes += sum.resident_bytes;
     count->swapped_bytes += sum.swapped_bytes;
     return 0;
+}
+
+static enum ebb_page_state state_of_region(const struct page_region_v1 *region)
+{
+    if ((region->categories & PAGE_SWAPPED) != 0)
+        return EBB_PAGE_SWAPPED;
+    return (region->categories & PAGE_ZERO) == 0 ? EBB_PAGE_RESIDENT : EBB_PAGE_NONE;
+}
+
+static int states_by_scan(const struct ebb_pages *pages, uint64_t start, uint64_t end, uint8_t *ret_states)
+{
+    struct page_region_v1 regions[REGIONS];
+    struct pm_scan_arg_v1 arg;
+    uint64_t first = start;
+
+    while (start < end) {
+        int got = scan(pages->fd, start, end, regions, &arg);
+
+        if (got < 0)
+            return got;
+        for (int i = 0; i < got; i++)
+            memset(ret_states + (regions[i].start - first) / pages->page_bytes, state_of_region(&regions[i]),
+                   (regions[i].end - regions[i].start) / pages->page_bytes);
+        if (arg.walk_end <= start)
+            return -EBADMSG;
+        start = arg.walk_end;
+    }
+    return 0;
+}
+
+static int states_by_pagemap(const struct ebb_pages *pages, uint64_t start, uint64_t end, uint8_t *ret_states)
+{
+    uint64_t words[WORDS];
+
+    while (start < end) {
+        uint64_t wanted = (end - start) / pages->page_bytes;
+        size_t bytes = (wanted < WORDS ? wanted : WORDS) * sizeof(words[0]);
+        ssize_t got = pread(pages->fd, words, bytes, (off_t)(start / pages->page_bytes * sizeof(words[0])));
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got < (ssize_t)sizeof(words[0]))
+            return -ESRCH;
+        for (size_t i = 0; i < (size_t)got / sizeof(words[0]); i++)
+            *ret_states++ = (words[i] & WORD_PRESENT) != 0   ? EBB_PAGE_RESIDENT
+                            : (words[i] & WORD_SWAPPED) != 0 ? EBB_PAGE_SWAPPED
+                                                             : EBB_PAGE_NONE;
+        start += (uint64_t)got / sizeof(words[0]) * pages->page_bytes;
+    }
+    return 0;
+}
+
+int ebb__pages_states(struct ebb_pages *pages, uint64_t start, uint64_t end, uint8_t *ret_states)
+{
+    memset(ret_states, EBB_PAGE_NONE, (end - start) / pages->page_bytes);
+    return pages->scans ? states_by_scan(pages, start, end, ret_states)
+                        : states_by_pagemap(pages, start, end, ret_states);
 }

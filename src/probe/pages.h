@@ -32,6 +32,12 @@ void ebb__pages_close(struct ebb_pages *pages);
  * without PAGEMAP_SCAN. */
 int ebb__pages_count(struct ebb_pages *pages, uint64_t start, uint64_t end, struct ebb_pages_count *count);
 
+/* What a page is. */
+enum ebb_page_state { EBB_PAGE_NONE, EBB_PAGE_RESIDENT, EBB_PAGE_SWAPPED };
+
+/* The state of each page of [start, end), an enum ebb_page_state in a byte. Errors as above. */
+int ebb__pages_states(struct ebb_pages *pages, uint64_t start, uint64_t end, uint8_t *ret_states);
+
 /* Counts the pages in words of pagemap. */
 void ebb__pages_parse(const uint64_t *words, unsigned word_count, uint64_t page_bytes,
                       struct ebb_pages_count *count);

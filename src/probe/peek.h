@@ -20,4 +20,12 @@ int ebb__peek(pid_t pid, uint64_t address, void *buf, size_t len);
 /* The same as an ebb_peek_fn; `context` points to the pid_t. */
 int ebb__peek_process(void *context, uint64_t address, void *buf, size_t len);
 
+/* A way to read `each` bytes at each of `count` addresses, one behind the other into `buf`: 0, or -errno, also when only one of them cannot be
+ * read. */
+typedef int (*ebb_peek_many_fn)(void *context, const uint64_t *addresses, size_t count, void *buf,
+                                size_t each);
+
+/* As an ebb_peek_many_fn, with few system calls; `context` points to the pid_t. */
+int ebb__peek_many_process(void *context, const uint64_t *addresses, size_t count, void *buf, size_t each);
+
 #endif

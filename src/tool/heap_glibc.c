@@ -144,6 +144,7 @@ int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *t
         heap->tcaches.addresses == NULL)
         return ebb__target_failed(target, -ENOMEM);
     heap->process->peek = ebb__peek_process;
+    heap->process->peek_many = ebb__peek_many_process;
     heap->pid = target->pid;
     heap->process->context = &heap->pid;
     heap->process->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -180,17 +181,50 @@ void ebb__heap_glibc_close(struct ebb_heap_glibc *heap)
 
 /* ---- looking ---- */
 
+/* Many small ranges are near each other: the states of this many pages are asked for at once. */
+#define WINDOW_PAGES 256
+
 struct count {
     struct ebb_pages *pages; /* NULL: which are resident cannot be asked */
     struct ebb_heap_pages *parts;
+    uint64_t window_start; /* whose states are in `states`; both 0: nothing's */
+    uint64_t window_end;
+    uint8_t states[WINDOW_PAGES];
 };
+
+/* A small range, by the window that holds it, or a new one that begins with it. */
+static int count_in_window(struct count *count, uint64_t start, uint64_t end,
+                           struct ebb_pages_count *ret_found)
+{
+    uint64_t page = count->pages->page_bytes;
+
+    if (start < count->window_start || end > count->window_end) {
+        int err = ebb__pages_states(count->pages, start, start + WINDOW_PAGES * page, count->states);
+
+        if (err != 0)
+            return err;
+        count->window_start = start;
+        count->window_end = start + WINDOW_PAGES * page;
+    }
+    for (uint64_t at = start; at < end; at += page) {
+        uint8_t state = count->states[(at - count->window_start) / page];
+
+        ret_found->resident_bytes += state == EBB_PAGE_RESIDENT ? page : 0;
+        ret_found->swapped_bytes += state == EBB_PAGE_SWAPPED ? page : 0;
+    }
+    return 0;
+}
 
 static int count_range(void *context, enum ebb_glibc_trim_part part, uint64_t start, uint64_t end)
 {
     struct count *count = context;
     struct ebb_pages_count found = {0};
-    int err = count->pages == NULL ? 0 : ebb__pages_count(count->pages, start, end, &found);
+    int err = 0;
 
+    if (count->pages != NULL)
+        err = end - start <= WINDOW_PAGES * count->pages->page_bytes
+                  ? count_in_window(count, start, end, &found)
+                  : ebb__pages_count(count->pages, start, end, &found);
     /* A range that has been unmapped since holds nothing. */
     if (err != 0 && err != -EFAULT && err != -EINVAL)
         return err;
