@@ -168,6 +168,56 @@ static void test_pages(void **state)
     munmap(block, bytes);
 }
 
+static void test_page_states(void **state)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t bytes = 5000 * page;
+    char *block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t states[5000];
+
+    (void)state;
+    assert_true(block != MAP_FAILED);
+    madvise(block, bytes, MADV_NOHUGEPAGE);
+    for (size_t i = 0; i < 5000; i += 3)
+        block[i * page] = 1;
+    for (unsigned pagemap_only = 0; pagemap_only < 2; pagemap_only++) {
+        uint64_t start = (uintptr_t)block + page;
+        struct ebb_pages pages;
+
+        memset(states, 0xff, sizeof(states));
+        assert_int_equal(ebb__pages_open(&pages, "", getpid(), pagemap_only), 0);
+        assert_int_equal(ebb__pages_states(&pages, start, start + 4998 * page, states), 0);
+        ebb__pages_close(&pages);
+        for (size_t i = 0; i < 4998; i++)
+            assert_int_equal(states[i], (i + 1) % 3 == 0 ? EBB_PAGE_RESIDENT : EBB_PAGE_NONE);
+        assert_int_equal(states[4998], 0xff);
+    }
+    munmap(block, bytes);
+}
+
+/* Many pieces at once, more than fit one system call, and one that cannot be read. */
+static void test_peek_many(void **state)
+{
+    static uint64_t words[1000];
+    static uint64_t addresses[1000];
+    static uint64_t copies[1000];
+    pid_t pid = getpid();
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        words[i] = i * 7;
+        addresses[i] = (uintptr_t)&words[999 - i];
+    }
+    assert_int_equal(ebb__peek_many_process(&pid, addresses, 1000, copies, sizeof(copies[0])), 0);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(copies[i], (999 - i) * 7);
+    addresses[700] = 8;
+    assert_int_equal(ebb__peek_many_process(&pid, addresses, 1000, copies, sizeof(copies[0])), -EFAULT);
+    addresses[0] = 8;
+    assert_int_equal(ebb__peek_many_process(&pid, addresses, 1000, copies, sizeof(copies[0])), -EFAULT);
+    assert_int_equal(ebb__peek_many_process(&pid, addresses, 0, copies, sizeof(copies[0])), 0);
+}
+
 static void test_page_words(void **state)
 {
     static const uint64_t WORDS[] = {0, UINT64_C(1) << 63, UINT64_C(1) << 62, (UINT64_C(1) << 63) | 12345,
@@ -202,6 +252,8 @@ int main(void)
         cmocka_unit_test(test_query_of_who_ends),
         cmocka_unit_test(test_gates),
         cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_page_states),
+        cmocka_unit_test(test_peek_many),
         cmocka_unit_test(test_page_words),
         cmocka_unit_test(test_pages_refused),
     };
