@@ -76,10 +76,10 @@ static void test_blocks(void **state)
 static void test_neighbours_are_joined(void **state)
 {
     static const struct ebb_glibc_chunk CHUNKS[] = {
-        {BASE + 16, P},          /* alone it has no whole page, nor has the next one */
-        {BASE + 16 + P, P + 64}, /* joined they have one */
-        {BASE + 5 * P, 3 * P},   /* apart */
-        {BASE + 9 * P, 32},      /* touches the top */
+        {.address = BASE + 16, .bytes = P},          /* alone it has no whole page, nor has the next one */
+        {.address = BASE + 16 + P, .bytes = P + 64}, /* joined they have one */
+        {.address = BASE + 5 * P, .bytes = 3 * P},   /* apart */
+        {.address = BASE + 9 * P, .bytes = 32},      /* touches the top */
     };
     struct ebb_glibc_arena main = {.is_main = true, .top = BASE + 9 * P + 32, .top_bytes = 3 * P - 32};
     struct ebb_glibc_arena other = {.is_main = false, .top = BASE + 9 * P + 32, .top_bytes = 3 * P - 32};
@@ -117,8 +117,10 @@ static void test_tops(void **state)
 
 static void test_failures(void **state)
 {
-    static const struct ebb_glibc_chunk OVERLAP[] = {{BASE, 64}, {BASE + 48, 64}};
-    static const struct ebb_glibc_chunk APART[] = {{BASE, 3 * P}, {BASE + 8 * P, 3 * P}};
+    static const struct ebb_glibc_chunk OVERLAP[] = {{.address = BASE, .bytes = 64},
+                                                     {.address = BASE + 48, .bytes = 64}};
+    static const struct ebb_glibc_chunk APART[] = {{.address = BASE, .bytes = 3 * P},
+                                                   {.address = BASE + 8 * P, .bytes = 3 * P}};
     struct ebb_glibc_arena arena = {.is_main = false};
     struct ebb_glibc_trim_rules rules = {.page_bytes = P};
     struct told told = {.text = "", .fail = -EINTR};
