@@ -207,15 +207,22 @@ static int report_glibc(struct ebb_emit *emit, const struct ebb_target *target)
 {
     static struct ebb_heap_glibc heap;
     int status;
+    int err;
 
     if (options.classes || options.counters) {
         fprintf(stderr, "ebb heap: %s (pid %d) is on glibc, which has neither --classes nor --counters\n",
                 target->name, (int)target->pid);
         return EBB_EXIT_USAGE;
     }
-    status = ebb__heap_glibc_open(&heap, target);
-    if (status == EBB_EXIT_OK)
+    err = ebb__heap_glibc_open(&heap, target);
+    if (err == 0) {
         status = look_again_and_again(emit, &heap);
+    } else if (err == -EOPNOTSUPP) {
+        fprintf(stderr, "ebb heap: %s (pid %d) is on glibc, %s\n", target->name, (int)target->pid, heap.why);
+        status = EBB_EXIT_FAILED;
+    } else {
+        status = ebb__target_failed(target, err);
+    }
     ebb__heap_glibc_close(&heap);
     return status;
 }

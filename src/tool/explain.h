@@ -29,12 +29,13 @@ struct ebb_explain_mapping {
 /* What an allocator says of its own memory; a fact that its books do not have is unknown. */
 struct ebb_explain_heap {
     const char *source;        /* who says so; NULL: nobody, because of `why` */
-    const char *why;           /* a sentence */
+    char why[800];             /* a clause */
+    uint64_t classes;          /* the mappings that it speaks of: bit i, enum ebb_vma_class i */
     struct ebb_fact live;      /* held by the program */
     struct ebb_fact cached;    /* free, kept for the next requests of a thread */
     struct ebb_fact whole;     /* free, in whole pages that are resident: a trim gives them back */
     struct ebb_fact fragments; /* free, between what is live */
-    struct ebb_fact metadata;
+    struct ebb_fact kept;      /* free, at the ends of heaps that a trim leaves alone */
 };
 
 struct ebb_explain_process {

@@ -11,6 +11,7 @@
 #include "tool/cmd.h"
 #include "tool/explain.h"
 #include "tool/heap_facts.h"
+#include "tool/heap_glibc.h"
 #include "tool/page.h"
 
 /* Puts a mapping among the largest. */
@@ -64,6 +65,11 @@ static struct ebb_fact figure(const struct ebb_heap_value *value)
     return value->unknown == NULL ? ebb__fact(value->bytes) : ebb__fact_unknown(-ENODATA);
 }
 
+static void leave_open(struct ebb_explain_heap *heap, const char *why)
+{
+    snprintf(heap->why, sizeof(heap->why), "%s", why);
+}
+
 /* What the stats page of a process on ebb says. */
 static void collect_page(struct ebb_explain_facts *facts)
 {
@@ -73,26 +79,22 @@ static void collect_page(struct ebb_explain_facts *facts)
     struct timespec now;
     int err = ebb__page_find(facts->target->pid, &page);
 
-    if (err != 0) {
-        heap->why = "its stats page cannot be read";
-        return;
-    }
     clock_gettime(CLOCK_MONOTONIC, &now);
-    err = ebb__heap_facts(facts->target, &page, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
-                          &told);
-    ebb__page_fini(&page);
-    if (err != 0) {
-        heap->why = "its stats page cannot be read";
-        return;
+    if (err == 0) {
+        err = ebb__heap_facts(facts->target, &page,
+                              (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, &told);
+        ebb__page_fini(&page);
     }
-    if (told.no_summary != NULL) {
-        heap->why = told.no_summary;
+    if (err != 0 || told.no_summary != NULL) {
+        leave_open(heap, err != 0 ? "its stats page cannot be read" : told.no_summary);
         return;
     }
     heap->source = "the stats page";
+    heap->classes = UINT64_C(1) << EBB_VMA_CLASS_EBB;
     heap->live = figure(&told.figures[EBB_HEAP_LIVE]);
     heap->cached = figure(&told.figures[EBB_HEAP_CACHED]);
     heap->whole = figure(&told.figures[EBB_HEAP_DIRTY]);
+    heap->kept = ebb__fact(0);
     if (told.figures[EBB_HEAP_BACKED].unknown == NULL && told.figures[EBB_HEAP_OUT].unknown == NULL) {
         uint64_t used = told.figures[EBB_HEAP_OUT].bytes;
         uint64_t backed = told.figures[EBB_HEAP_BACKED].bytes;
@@ -101,20 +103,57 @@ static void collect_page(struct ebb_explain_facts *facts)
     }
 }
 
+/* What the lists of glibc's arenas say. Blocks that it has mapped one by one are told by their mappings. */
+static void take_arenas(const struct ebb_heap_glibc *glibc, struct ebb_explain_heap *heap)
+{
+    const struct ebb_heap_sum *sum = &glibc->sum;
+    uint64_t cached = glibc->tcaches.bytes < sum->live_bytes ? glibc->tcaches.bytes : sum->live_bytes;
+
+    if (sum->unknown_count != 0 || glibc->pages_err != 0) {
+        leave_open(heap, sum->unknown_count != 0 ? "an arena changes all the time; look again"
+                                                 : ebb__fact_why(ebb__fact_unknown(glibc->pages_err)));
+        return;
+    }
+    heap->source = "lists of glibc's arenas";
+    heap->classes = UINT64_C(1) << EBB_VMA_CLASS_HEAP | UINT64_C(1) << EBB_VMA_CLASS_ARENA;
+    heap->live = ebb__fact(sum->live_bytes - cached);
+    heap->cached = ebb__fact(cached);
+    heap->whole = ebb__fact(sum->pages[EBB_GLIBC_TRIM_BLOCKS].resident_bytes +
+                            sum->pages[EBB_GLIBC_TRIM_TOP].resident_bytes);
+    heap->kept = ebb__fact(sum->pages[EBB_GLIBC_TRIM_KEPT].resident_bytes);
+    heap->fragments = ebb__fact(ebb__heap_fragments(sum));
+}
+
+static void collect_glibc(struct ebb_explain_facts *facts)
+{
+    static struct ebb_heap_glibc glibc;
+    int err = ebb__heap_glibc_open(&glibc, facts->target);
+
+    if (err == 0)
+        err = ebb__heap_glibc_look(&glibc);
+    if (err == 0)
+        take_arenas(&glibc, &facts->heap);
+    else
+        leave_open(&facts->heap, err == -EOPNOTSUPP ? glibc.why : ebb__fact_why(ebb__fact_unknown(err)));
+    ebb__heap_glibc_close(&glibc);
+}
+
 static void collect_heap(struct ebb_explain_facts *facts)
 {
     if (facts->target->root[0] != '\0') {
         facts->allocator_err = -EOPNOTSUPP;
-        facts->heap.why = "a captured tree has no memory to look into";
+        leave_open(&facts->heap, "a captured tree has no memory to look into");
         return;
     }
     facts->allocator_err = ebb__proc_allocator_find(facts->target->pid, &facts->allocator);
     if (facts->allocator_err != 0)
-        facts->heap.why = ebb__fact_why(ebb__fact_unknown(facts->allocator_err));
+        leave_open(&facts->heap, ebb__fact_why(ebb__fact_unknown(facts->allocator_err)));
     else if (strcmp(facts->allocator->name, "ebb") == 0)
         collect_page(facts);
+    else if (strcmp(facts->allocator->name, "glibc") == 0)
+        collect_glibc(facts);
     else
-        facts->heap.why = "only the allocator itself knows";
+        leave_open(&facts->heap, "only the allocator itself knows");
 }
 
 /* ---- the cgroup ---- */

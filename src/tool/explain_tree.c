@@ -60,8 +60,10 @@ static bool is_nothing(struct ebb_fact fact)
     return fact.known && fact.value == 0;
 }
 
-/* What the allocator says of the heap. */
-static void divide_by_purpose(const struct ebb_explain_heap *heap, struct ebb_account *account)
+/* What the allocator says of its mappings. It counts what the program asked for, whether the program has touched it or not: the rest may
+ * be below zero. */
+static void divide_by_purpose(const struct ebb_explain_heap *heap, unsigned depth,
+                              struct ebb_account *account)
 {
     const struct {
         const char *key;
@@ -71,14 +73,14 @@ static void divide_by_purpose(const struct ebb_explain_heap *heap, struct ebb_ac
         {"live", "live: held by the program", heap->live},
         {"cached", "cached: free, kept for a thread's next requests", heap->cached},
         {"free", "free, whole pages: a trim gives them back", heap->whole},
+        {"tops", "free, whole pages that a trim leaves alone", heap->kept},
         {"fragments", "free, in fragments of pages", heap->fragments},
-        {"metadata", "the allocator's own", heap->metadata},
     };
 
     for (unsigned i = 0; i < COUNT(rows); i++)
         if (!is_nothing(rows[i].bytes))
-            ebb__account_add(account, 2, rows[i].key, rows[i].name, heap->source, rows[i].bytes);
-    ebb__account_rest(account, 2, "heap_rest", "not attributed");
+            ebb__account_add(account, depth, rows[i].key, rows[i].name, heap->source, rows[i].bytes);
+    ebb__account_rest(account, depth, "heap_rest", "not attributed");
 }
 
 /* By kinds of mappings, when there is more than one that has something. */
@@ -98,6 +100,26 @@ static void divide_by_class(const struct ebb_explain_facts *facts, uint64_t clas
         ebb__account_rest(account, 2, "rest", "not attributed");
 }
 
+/* The mappings that the allocator speaks of, divided by purpose, and its others, each by its class. */
+static void divide_told(const struct ebb_explain_facts *facts, struct ebb_account *account)
+{
+    const struct ebb_explain_heap *heap = &facts->heap;
+    uint64_t others = HEAP_CLASSES & ~heap->classes;
+    bool alone = is_nothing(rss_of(facts, others));
+
+    if (alone) {
+        divide_by_purpose(heap, 2, account);
+        return;
+    }
+    ebb__account_add(account, 2, "arenas", "arenas", SMAPS, rss_of(facts, heap->classes));
+    divide_by_purpose(heap, 3, account);
+    for (unsigned i = 0; i < EBB_VMA_CLASS_COUNT; i++)
+        if ((others >> i & 1) != 0 && !is_nothing(rss_of(facts, UINT64_C(1) << i)))
+            ebb__account_add(account, 2, ebb__vma_classes[i].key, ebb__vma_classes[i].text, SMAPS,
+                             rss_of(facts, UINT64_C(1) << i));
+    ebb__account_rest(account, 2, "rest", "not attributed");
+}
+
 static void divide_heap(const struct ebb_explain_facts *facts, struct ebb_account *account)
 {
     struct ebb_fact rss = rss_of(facts, HEAP_CLASSES);
@@ -109,7 +131,7 @@ static void divide_heap(const struct ebb_explain_facts *facts, struct ebb_accoun
         snprintf(name, sizeof(name), "heap of %s", facts->allocator->name);
     ebb__account_add(account, 1, "heap", name, SMAPS, rss);
     if (facts->heap.source != NULL)
-        divide_by_purpose(&facts->heap, account);
+        divide_told(facts, account);
     else
         divide_by_class(facts, HEAP_CLASSES, account);
 }

@@ -115,12 +115,12 @@ static int read_maps(struct ebb_heap_glibc *heap, bool library, uint64_t *ret_ba
     return got == 0 && !any ? -ESRCH : got;
 }
 
-static int say(const struct ebb_heap_glibc *heap, const char *what)
+/* Notes why the heap cannot be looked into, with what tells which library it is. */
+static int refuse(struct ebb_heap_glibc *heap, const char *what)
 {
-    fprintf(stderr, "ebb heap: %s (pid %d) is on glibc, %s, %s (build-id %s)\n", heap->target->name,
-            (int)heap->target->pid, heap->library, what,
-            heap->build_id[0] != '\0' ? heap->build_id : "not known");
-    return EBB_EXIT_FAILED;
+    snprintf(heap->why, sizeof(heap->why), "%.500s, %s (build-id %s)", heap->library, what,
+             heap->build_id[0] != '\0' ? heap->build_id : "not known");
+    return -EOPNOTSUPP;
 }
 
 int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *target)
@@ -142,7 +142,7 @@ int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *t
     heap->tcaches.addresses = calloc(TCACHE_ROOM, sizeof(*heap->tcaches.addresses));
     if (heap->process == NULL || heap->addresses == NULL || heap->arenas == NULL || heap->chunks == NULL ||
         heap->tcaches.addresses == NULL)
-        return ebb__target_failed(target, -ENOMEM);
+        return -ENOMEM;
     heap->process->peek = ebb__peek_process;
     heap->process->peek_many = ebb__peek_many_process;
     heap->pid = target->pid;
@@ -150,24 +150,24 @@ int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *t
     heap->process->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     err = read_maps(heap, true, &base);
     if (err != 0)
-        return ebb__target_failed(target, err);
+        return err;
     if (base == 0)
-        return say(heap, "but no C library is mapped under its name");
+        return refuse(heap, "but no C library is mapped under its name");
     ebb__glibc_build_id(heap->process, base, heap->build_id);
     if (heap->minor == 0)
-        return say(heap, "in which no version was found");
+        return refuse(heap, "in which no version was found");
     layout = ebb__glibc_layout(heap->minor);
     if (layout == NULL) {
         snprintf(what, sizeof(what), "of version 2.%u, whose layout this command does not know", heap->minor);
-        return say(heap, what);
+        return refuse(heap, what);
     }
     err = ebb__glibc_find(heap->process, layout, &heap->glibc);
     if (err == -ENOENT) {
         snprintf(what, sizeof(what),
                  "of version 2.%u, but nothing in it looks like that version's main arena", heap->minor);
-        return say(heap, what);
+        return refuse(heap, what);
     }
-    return err == 0 ? EBB_EXIT_OK : ebb__target_failed(target, err);
+    return err;
 }
 
 void ebb__heap_glibc_close(struct ebb_heap_glibc *heap)

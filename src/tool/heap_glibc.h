@@ -50,6 +50,7 @@ struct ebb_heap_glibc {
     char build_id[EBB_GLIBC_BUILD_ID_BYTES];
     unsigned minor;
     struct ebb_glibc glibc;
+    char why[768]; /* it cannot be looked into: a clause that begins with the library's name */
 
     /* The last look. */
     uint64_t at_ms; /* CLOCK_MONOTONIC */
@@ -74,8 +75,8 @@ struct ebb_heap_glibc {
     size_t chunk_room;
 };
 
-/* Finds the arenas. Returns EBB_EXIT_OK, or another exit status after one line on standard error. Free with ebb__heap_glibc_close() in both
- * cases. */
+/* Finds the arenas. 0; -EOPNOTSUPP when the library's heap cannot be looked into, for the reason in `why`; or -errno. Free with
+ * ebb__heap_glibc_close() in all cases. */
 int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *target);
 void ebb__heap_glibc_close(struct ebb_heap_glibc *heap);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tool/cmd.h"
+#include "tool/heap_glibc.h"
 #include "tool/relieve.h"
 #include "tool/request.h"
 #include "tool/units.h"
@@ -217,6 +218,30 @@ static bool trim(struct ebb_relieve *relieve, struct ebb_relieve_action *action)
 
 /* ---- a call by force ---- */
 
+/* What malloc_trim(0) would return can be told to the page. */
+static void predict_force(const struct ebb_relieve *relieve, const struct ebb_force_function *function,
+                          struct ebb_relieve_action *action)
+{
+    static struct ebb_heap_glibc glibc;
+    int err;
+
+    action->predicted_why = "only the allocator itself knows";
+    if (strcmp(function->name, "malloc_trim") != 0)
+        return;
+    err = ebb__heap_glibc_open(&glibc, relieve->target);
+    if (err == 0)
+        err = ebb__heap_glibc_look(&glibc);
+    if (err == 0)
+        err = glibc.sum.unknown_count != 0 ? glibc.sum.err : glibc.pages_err;
+    if (err == 0)
+        action->predicted_bytes = ebb__fact(glibc.sum.pages[EBB_GLIBC_TRIM_BLOCKS].resident_bytes +
+                                            glibc.sum.pages[EBB_GLIBC_TRIM_TOP].resident_bytes);
+    else
+        action->predicted_why =
+            err == -EAGAIN ? "an arena changes all the time" : ebb__fact_why(ebb__fact_unknown(err));
+    ebb__heap_glibc_close(&glibc);
+}
+
 static bool look_at_force(struct ebb_relieve *relieve, struct ebb_relieve_action *action)
 {
     const char *name = relieve->allocator == NULL ? "" : relieve->allocator->name;
@@ -233,7 +258,7 @@ static bool look_at_force(struct ebb_relieve *relieve, struct ebb_relieve_action
                                   : "which is not whose function that is");
         return false;
     }
-    action->predicted_why = "only the allocator itself knows";
+    predict_force(relieve, function, action);
     snprintf(action->how, sizeof(action->how), "--force-call %s: ptrace(2)", function->name);
     if (relieve->force == NULL) {
         snprintf(action->why, sizeof(action->why), "it is done only when asked for: --force-call %s",

@@ -91,7 +91,14 @@ def mariadb_idle_under_load_and_after_it():
         rows = {row["path"]: row for row in told["resident"]}
         assert rows["resident/pool"]["bytes"] > 8 << 20, rows
         assert rows["resident/stacks"]["bytes"] > 32 * 4096, rows
-        check_account("mariadbd, after it", server.process.pid)
+        told = check_account("mariadbd, after it", server.process.pid)
+        rows = {row["path"]: row for row in told["resident"]}
+        heap = rows["resident/heap/arenas"]["bytes"]
+        parts = sum(rows.get(f"resident/heap/arenas/{key}", {"bytes": 0})["bytes"]
+                    for key in ("live", "cached", "free", "tops", "fragments"))
+        # What the lists of arenas say is what is resident in them, but for what was never touched.
+        print(f"# its arenas: {heap >> 10} KiB resident, {parts >> 10} KiB by their lists", flush=True)
+        assert 0.9 * heap <= parts <= 1.25 * heap, rows
 
 
 @case

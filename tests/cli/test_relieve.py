@@ -165,6 +165,8 @@ def a_call_in_a_process_that_waits():
             result = force(child.pid)["results"]["force-call", "rss"]
             contains(result["said"], "malloc_trim(0) returned 1")
             assert result["gained_bytes"] > 24 << 20, result
+            # Predicted to the page, and a second has passed.
+            assert abs(result["gained_bytes"] - result["predicted_bytes"]) < 256 << 10, result
             equal(finish(child), "0 bad, 0 signals\n")
 
 
