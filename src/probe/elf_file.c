@@ -132,8 +132,8 @@ static int take_program_headers(struct ebb_elf *elf)
     return 0;
 }
 
-/* Takes over `handle`, also on failure. */
-static int inspect(struct ebb_elf *ret_elf, Elf *handle, uint64_t file_bytes)
+/* Takes over `handle`, also on failure. Program headers of a file that is never loaded are not followed. */
+static int inspect(struct ebb_elf *ret_elf, Elf *handle, uint64_t file_bytes, bool loads)
 {
     struct ebb_elf elf = {.handle = handle, .file_bytes = file_bytes};
     GElf_Ehdr header;
@@ -153,7 +153,7 @@ static int inspect(struct ebb_elf *ret_elf, Elf *handle, uint64_t file_bytes)
     elf.big_endian = header.e_ident[EI_DATA] == ELFDATA2MSB;
     elf.machine = header.e_machine;
     elf.type = header.e_type;
-    err = take_program_headers(&elf);
+    err = loads ? take_program_headers(&elf) : 0;
     if (err != 0) {
         elf_end(handle);
         return err;
@@ -162,7 +162,7 @@ static int inspect(struct ebb_elf *ret_elf, Elf *handle, uint64_t file_bytes)
     return 0;
 }
 
-int ebb__elf_open(struct ebb_elf *ret_elf, int fd)
+static int open_file(struct ebb_elf *ret_elf, int fd, bool loads)
 {
     struct stat st;
 
@@ -171,7 +171,17 @@ int ebb__elf_open(struct ebb_elf *ret_elf, int fd)
     if (!S_ISREG(st.st_mode) || st.st_size < EI_NIDENT)
         return -ENOEXEC;
     elf_version(EV_CURRENT);
-    return inspect(ret_elf, elf_begin(fd, ELF_C_READ, NULL), (uint64_t)st.st_size);
+    return inspect(ret_elf, elf_begin(fd, ELF_C_READ, NULL), (uint64_t)st.st_size, loads);
+}
+
+int ebb__elf_open(struct ebb_elf *ret_elf, int fd)
+{
+    return open_file(ret_elf, fd, true);
+}
+
+int ebb__elf_open_debug(struct ebb_elf *ret_elf, int fd)
+{
+    return open_file(ret_elf, fd, false);
 }
 
 int ebb__elf_open_memory(struct ebb_elf *ret_elf, char *image, size_t len)
@@ -179,7 +189,7 @@ int ebb__elf_open_memory(struct ebb_elf *ret_elf, char *image, size_t len)
     if (len < EI_NIDENT)
         return -ENOEXEC;
     elf_version(EV_CURRENT);
-    return inspect(ret_elf, elf_memory(image, len), len);
+    return inspect(ret_elf, elf_memory(image, len), len, true);
 }
 
 void ebb__elf_close(struct ebb_elf *elf)

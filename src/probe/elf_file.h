@@ -39,6 +39,9 @@ struct ebb_elf {
  * 0, -ENOEXEC when it is no ELF file, -EBADMSG when it is damaged, or -errno. */
 int ebb__elf_open(struct ebb_elf *ret_elf, int fd);
 
+/* The same for a file that holds only what strip removed: it has EBB_ELF_STATIC alone, and its program headers lead nowhere. */
+int ebb__elf_open_debug(struct ebb_elf *ret_elf, int fd);
+
 /* The same for an image in memory, which is not changed but must be writable for libelf's sake. */
 int ebb__elf_open_memory(struct ebb_elf *ret_elf, char *image, size_t len);
 

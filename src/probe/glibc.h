@@ -108,6 +108,9 @@ int ebb__glibc_find(struct ebb_glibc_process *process, const struct ebb_glibc_la
 /* Reads the tuning values again. 0, -EAGAIN when they make no sense at this moment, or what `peek` returned. */
 int ebb__glibc_par_read(struct ebb_glibc_process *process, struct ebb_glibc *glibc);
 
+/* Takes the tuning values at an address that symbols tell. 0, -EAGAIN as above when they cannot be such, or what `peek` returned. */
+int ebb__glibc_par_at(struct ebb_glibc_process *process, struct ebb_glibc *glibc, uint64_t address);
+
 /* The addresses of all arenas, the main arena first. 0; -EAGAIN when the ring does not close; -E2BIG; or what `peek` returned. */
 int ebb__glibc_arenas(struct ebb_glibc_process *process, const struct ebb_glibc *glibc, uint64_t *ret_arenas,
                       size_t room, size_t *ret_count);

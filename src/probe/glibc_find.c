@@ -173,14 +173,19 @@ static bool par_fits(const struct ebb_glibc_process *process, const uint64_t par
 {
     uint64_t mapped = par[EBB_GLIBC_PAR_MAPPED];
 
-    return par[EBB_GLIBC_PAR_SBRK_BASE] >= process->heap_start &&
-           par[EBB_GLIBC_PAR_SBRK_BASE] < process->heap_end && par[EBB_GLIBC_PAR_NO_DYNAMICS] <= 1 &&
-           par[EBB_GLIBC_PAR_MMAPS] <= par[EBB_GLIBC_PAR_MMAPS_PEAK] &&
+    return par[EBB_GLIBC_PAR_NO_DYNAMICS] <= 1 && par[EBB_GLIBC_PAR_MMAPS] <= par[EBB_GLIBC_PAR_MMAPS_PEAK] &&
            par[EBB_GLIBC_PAR_MMAPS_PEAK] <= INT32_MAX && par[EBB_GLIBC_PAR_MMAPS_MAX] <= INT32_MAX &&
            mapped <= par[EBB_GLIBC_PAR_MAPPED_PEAK] && mapped % process->page_bytes == 0 &&
            (par[EBB_GLIBC_PAR_MMAPS] == 0) == (mapped == 0) && tcache_fits(par) &&
            par[EBB_GLIBC_PAR_THP_PAGE] % process->page_bytes == 0 &&
            par[EBB_GLIBC_PAR_HUGE_PAGE] % process->page_bytes == 0;
+}
+
+/* The first address that brk() gave: by this they are found. */
+static bool has_sbrk_base(const struct ebb_glibc_process *process, const uint64_t par[EBB_GLIBC_PAR_COUNT])
+{
+    return par[EBB_GLIBC_PAR_SBRK_BASE] >= process->heap_start &&
+           par[EBB_GLIBC_PAR_SBRK_BASE] < process->heap_end;
 }
 
 static unsigned count_pars(struct ebb_glibc_process *process, size_t len,
@@ -193,7 +198,7 @@ static unsigned count_pars(struct ebb_glibc_process *process, size_t len,
         uint64_t par[EBB_GLIBC_PAR_COUNT];
 
         take_par(layout, process->data + at, par);
-        if (!par_fits(process, par))
+        if (!has_sbrk_base(process, par) || !par_fits(process, par))
             continue;
         memcpy(ret_glibc->par, par, sizeof(par));
         ret_glibc->par_address = process->data_start + at;
@@ -221,8 +226,6 @@ int ebb__glibc_par_read(struct ebb_glibc_process *process, struct ebb_glibc *gli
     return -EAGAIN;
 }
 
-/* ---- both ---- */
-
 static uint64_t heap_align(const struct ebb_glibc *glibc)
 {
     uint64_t huge = glibc->has_par ? glibc->par[EBB_GLIBC_PAR_HUGE_PAGE] : 0;
@@ -230,6 +233,23 @@ static uint64_t heap_align(const struct ebb_glibc *glibc)
     return huge == 0 || (huge & (huge - 1)) != 0 || huge > (UINT64_C(1) << 32) ? HEAP_ALIGN_BYTES
                                                                                : huge * HUGE_HEAP_PAGES;
 }
+
+int ebb__glibc_par_at(struct ebb_glibc_process *process, struct ebb_glibc *glibc, uint64_t address)
+{
+    struct ebb_glibc found = *glibc;
+    int err;
+
+    found.par_address = address;
+    err = ebb__glibc_par_read(process, &found);
+    if (err != 0)
+        return err;
+    found.has_par = true;
+    found.heap_align = heap_align(&found);
+    *glibc = found;
+    return 0;
+}
+
+/* ---- both ---- */
 
 int ebb__glibc_find(struct ebb_glibc_process *process, const struct ebb_glibc_layout *layout,
                     struct ebb_glibc *ret_glibc)

@@ -74,8 +74,9 @@ static void take_name(struct ebb_heap_glibc *heap, const struct ebb_map *map)
             *c = '?';
 }
 
-/* Where the C library and brk()'s heap are. With `library` false only the heap is looked for. */
-static int read_maps(struct ebb_heap_glibc *heap, bool library, uint64_t *ret_base)
+/* Where the C library and brk()'s heap are. With NULL only the heap is looked for; the library's first
+ * mapping comes without its name. */
+static int read_maps(struct ebb_heap_glibc *heap, struct ebb_map *ret_library)
 {
     static struct ebb_vma_query query;
     struct ebb_glibc_process *process = heap->process;
@@ -96,11 +97,11 @@ static int read_maps(struct ebb_heap_glibc *heap, bool library, uint64_t *ret_ba
             process->heap_start = process->heap_start == 0 ? map.start : process->heap_start;
             process->heap_end = map.end;
         }
-        if (!library || !is_libc(&map) || (inode != 0 && map.inode != inode))
+        if (ret_library == NULL || !is_libc(&map) || (inode != 0 && map.inode != inode))
             continue;
         if (inode == 0) {
             inode = map.inode;
-            *ret_base = map.start;
+            *ret_library = map;
             take_name(heap, &map);
         }
         /* Constants stand in a mapping of their own, or, in older libraries, with the code. */
@@ -123,10 +124,29 @@ static int refuse(struct ebb_heap_glibc *heap, const char *what)
     return -EOPNOTSUPP;
 }
 
+/* Where the library has symbols, they must agree, and tell where the tuning values are if nothing else does. */
+static int check_symbols(struct ebb_heap_glibc *heap, const struct ebb_map *map)
+{
+    uint64_t address;
+
+    if (!ebb__heap_symbol(heap->pid, map, heap->build_id, "main_arena", &address))
+        return EBB_EXIT_OK;
+    if (address != heap->glibc.main_arena)
+        return say(heap, "but what looks like its main arena is not where its symbols say");
+    heap->by_symbol = true;
+    if (!ebb__heap_symbol(heap->pid, map, heap->build_id, "mp_", &address))
+        return EBB_EXIT_OK;
+    if (heap->glibc.has_par && address != heap->glibc.par_address)
+        return say(heap, "but what looks like its tuning values is not where its symbols say");
+    if (!heap->glibc.has_par)
+        ebb__glibc_par_at(heap->process, &heap->glibc, address);
+    return EBB_EXIT_OK;
+}
+
 int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *target)
 {
     const struct ebb_glibc_layout *layout;
-    uint64_t base = 0;
+    struct ebb_map map = {0};
     char what[96];
     int err;
 
@@ -148,12 +168,19 @@ int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *t
     heap->pid = target->pid;
     heap->process->context = &heap->pid;
     heap->process->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-    err = read_maps(heap, true, &base);
+    err = read_maps(heap, &map);
     if (err != 0)
+<<<<<<< HEAD
         return err;
     if (base == 0)
         return refuse(heap, "but no C library is mapped under its name");
     ebb__glibc_build_id(heap->process, base, heap->build_id);
+=======
+        return ebb__target_failed(target, err);
+    if (map.end == 0)
+        return say(heap, "but no C library is mapped under its name");
+    ebb__glibc_build_id(heap->process, map.start, heap->build_id);
+>>>>>>> bb96e37 (heap: where glibc has symbols, or a debug file, they must agree with what was found)
     if (heap->minor == 0)
         return refuse(heap, "in which no version was found");
     layout = ebb__glibc_layout(heap->minor);
@@ -167,7 +194,15 @@ int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *t
                  "of version 2.%u, but nothing in it looks like that version's main arena", heap->minor);
         return refuse(heap, what);
     }
+<<<<<<< HEAD
     return err;
+=======
+    if (err != 0)
+        return ebb__target_failed(target, err);
+    map.name = heap->library;
+    map.name_len = strlen(heap->library);
+    return check_symbols(heap, &map);
+>>>>>>> bb96e37 (heap: where glibc has symbols, or a debug file, they must agree with what was found)
 }
 
 void ebb__heap_glibc_close(struct ebb_heap_glibc *heap)
@@ -287,7 +322,7 @@ static int read_main_arena(struct ebb_heap_glibc *heap, uint64_t address, struct
     for (unsigned i = 0; i < CALM_ATTEMPTS && err == 0; i++) {
         err = read_arena(heap, address, ret_arena);
         if (err == 0)
-            err = read_maps(heap, false, NULL);
+            err = read_maps(heap, NULL);
         if (err == 0 &&
             (ret_arena->top_bytes == 0 || ret_arena->top + ret_arena->top_bytes == heap->process->heap_end))
             break;
@@ -439,7 +474,7 @@ int ebb__heap_glibc_look(struct ebb_heap_glibc *heap)
     memset(&heap->sum, 0, sizeof(heap->sum));
     read_status(heap);
     heap->pages_err = ebb__pages_open(&pages, "", heap->target->pid, false);
-    err = read_maps(heap, false, NULL);
+    err = read_maps(heap, NULL);
     if (err == 0)
         err = find_arenas(heap);
     for (size_t i = 0; i < heap->arena_count && err == 0; i++) {

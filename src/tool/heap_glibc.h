@@ -49,6 +49,7 @@ struct ebb_heap_glibc {
     char library[PATH_MAX]; /* the C library's file, printable */
     char build_id[EBB_GLIBC_BUILD_ID_BYTES];
     unsigned minor;
+    bool by_symbol; /* the library's symbols say so too; false: it has none */
     struct ebb_glibc glibc;
     char why[768]; /* it cannot be looked into: a clause that begins with the library's name */
 
@@ -101,6 +102,11 @@ struct ebb_heap_before {
 
 void ebb__heap_glibc_print(struct ebb_emit *emit, const struct ebb_heap_glibc *heap,
                            const struct ebb_heap_before *before);
+
+/* The address of a variable of the library that is mapped from its beginning at `map`, whose name must be valid. False when neither it nor a
+ * debug file has symbols. */
+bool ebb__heap_symbol(pid_t pid, const struct ebb_map *map, const char *build_id, const char *name,
+                      uint64_t *ret_address);
 
 /* The section with the settings in the process's environment that concern this allocator. */
 void ebb__heap_settings_print(struct ebb_emit *emit, pid_t pid, const char *allocator);

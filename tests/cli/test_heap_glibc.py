@@ -161,6 +161,20 @@ def census_on_debian_13():
     censuses(range(1, 21), program)
 
 
+@case
+def symbols_agree_where_there_are_some():
+    """A debug file with the build-id of this machine's C library, which its package libc6-dbg has."""
+    need_glibc()
+    with history(2, 1) as past:
+        summary = past.heap()["summary"]
+    with open(summary["library"], "rb") as file:
+        found = re.search(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", file.read(4096), re.S)
+    name = found.group(1).hex() if found else "none"
+    if not os.path.exists(f"/usr/lib/debug/.build-id/{name[:2]}/{name[2:]}.debug"):
+        raise Skip("no debug file of this machine's C library")
+    equal(summary["found_by"], "what it looks like, and symbols")
+
+
 def check_caches(program=HISTORY):
     """Caches that are full to the brim are found, with all that is in them."""
     with history(5 * 7 + 1, 0, program) as past:

@@ -178,6 +178,12 @@ static void test_tuning_values_are_sure_or_unknown(void **state)
     assert_int_equal(ebb__glibc_find(process, layout, &glibc), 0);
     assert_false(glibc.has_par);
     assert_int_equal(ebb__glibc_tcache_max_bytes(&glibc), 0);
+    /* Symbols may tell what brk() does not. */
+    assert_int_equal(ebb__glibc_par_at(process, &glibc, IMAGE_PAR + 8), -EAGAIN);
+    assert_false(glibc.has_par);
+    assert_int_equal(ebb__glibc_par_at(process, &glibc, IMAGE_PAR), 0);
+    assert_true(glibc.has_par);
+    assert_int_equal(glibc.par[EBB_GLIBC_PAR_MMAPS], 4);
     free(process);
     free(image);
 }
