@@ -77,6 +77,21 @@ int ebb__glibc_chunk(struct ebb_glibc_process *process, uint64_t address, struct
     return 0;
 }
 
+int ebb__glibc_chunks(struct ebb_glibc_process *process, const uint64_t *addresses, size_t count,
+                      struct glibc_chunk_head *ret_heads)
+{
+    int err = 0;
+
+    if (process->peek_many != NULL) {
+        process->peeks++;
+        process->peeked_bytes += count * sizeof(*ret_heads);
+        return process->peek_many(process->context, addresses, count, ret_heads, sizeof(*ret_heads));
+    }
+    for (size_t i = 0; i < count && err == 0; i++)
+        err = ebb__glibc_peek(process, addresses[i], &ret_heads[i], sizeof(*ret_heads));
+    return err;
+}
+
 /* ---- which version ---- */
 
 static const char BANNER[] = "GNU C Library";

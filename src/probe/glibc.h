@@ -162,13 +162,19 @@ int ebb__glibc_arena_read(struct ebb_glibc_process *process, const struct ebb_gl
 int ebb__glibc_arena_head(struct ebb_glibc_process *process, const struct ebb_glibc *glibc, uint64_t address,
                           struct ebb_glibc_arena *ret_arena);
 
-/* Caches of threads that were found. */
+#define EBB_GLIBC_TRIED 256
+
+/* Caches of threads that were found; all zero but for the room before the first search. */
 struct ebb_glibc_tcaches {
     uint64_t *addresses; /* room for `room`; those that were found */
     size_t room;
     size_t count;
     uint64_t blocks; /* in all of them */
     uint64_t bytes;
+
+    /* Private: places that were tried last, whether they are heaps of an arena. */
+    uint64_t tried[EBB_GLIBC_TRIED];
+    bool is_heap[EBB_GLIBC_TRIED];
 };
 
 /* Looks for pointers to caches of threads in [start, end), where their variables lie, and adds what is new. The arenas believe that what is in a

@@ -150,21 +150,6 @@ static int walk_lists(struct walk *walk)
     return err;
 }
 
-static int peek_heads(struct ebb_glibc_process *process, const uint64_t *addresses, size_t count,
-                      struct glibc_chunk_head *heads)
-{
-    int err = 0;
-
-    if (process->peek_many != NULL) {
-        process->peeks++;
-        process->peeked_bytes += count * sizeof(*heads);
-        return process->peek_many(process->context, addresses, count, heads, sizeof(*heads));
-    }
-    for (size_t i = 0; i < count && err == 0; i++)
-        err = ebb__glibc_peek(process, addresses[i], &heads[i], sizeof(*heads));
-    return err;
-}
-
 /* Reads all heads again. 0, -EAGAIN when one of them is not what it was. */
 static int read_again(const struct walk *walk)
 {
@@ -177,7 +162,7 @@ static int read_again(const struct walk *walk)
 
         for (size_t i = 0; i < count; i++)
             addresses[i] = walk->chunks[at + i].address;
-        err = peek_heads(walk->process, addresses, count, heads);
+        err = ebb__glibc_chunks(walk->process, addresses, count, heads);
         if (err != 0)
             return err;
         for (size_t i = 0; i < count; i++)

@@ -77,6 +77,10 @@ int ebb__glibc_peek(struct ebb_glibc_process *process, uint64_t address, void *b
 /* Reads the head of a block through the cache. */
 int ebb__glibc_chunk(struct ebb_glibc_process *process, uint64_t address, struct glibc_chunk_head *ret_head);
 
+/* Reads the heads of several blocks, past the cache. */
+int ebb__glibc_chunks(struct ebb_glibc_process *process, const uint64_t *addresses, size_t count,
+                      struct glibc_chunk_head *ret_heads);
+
 /* Empties the cache: what follows is read anew. */
 void ebb__glibc_forget(struct ebb_glibc_process *process);
 

@@ -16,7 +16,7 @@
 #define LISTS 64
 
 /* Memory is searched in pieces of this size. */
-#define PIECE_BYTES EBB_GLIBC_LINE_BYTES
+#define PIECE_BYTES 4096
 
 struct tcache {
     uint64_t blocks;
@@ -33,17 +33,35 @@ static uint64_t cache_block_bytes(const struct ebb_glibc_layout *layout)
     return (counters_bytes(layout) + LISTS * 8 + 8 + CHUNK_ALIGN - 1) / CHUNK_ALIGN * CHUNK_ALIGN;
 }
 
-/* Whether a pointer can be one into brk()'s heap or into a heap of one of the arenas. */
-static bool is_in_arena(struct ebb_glibc_process *process, const struct ebb_glibc *glibc, uint64_t address)
+static bool is_heap(struct ebb_glibc_process *process, const struct ebb_glibc *glibc, uint64_t heap)
+{
+    struct glibc_chunk_head info; /* the arena, the heap before, bytes */
+
+    return heap != 0 && ebb__glibc_peek(process, heap, &info, sizeof(info)) == 0 &&
+           info.before_bytes % glibc->heap_align == glibc->layout->heap_info_bytes &&
+           info.fd <= glibc->heap_align;
+}
+
+/* Whether a pointer can be one into brk()'s heap or into a heap of one of the arenas. Most words are neither, and many of them alike. */
+static bool is_in_arena(struct ebb_glibc_process *process, const struct ebb_glibc *glibc, uint64_t address,
+                        struct ebb_glibc_tcaches *found)
 {
     uint64_t heap = ebb__glibc_heap_of(glibc, address);
-    struct glibc_chunk_head info; /* the arena, the heap before, bytes */
+    size_t slot = (size_t)(heap / glibc->heap_align % EBB_GLIBC_TRIED);
 
     if (address >= process->heap_start && address < process->heap_end)
         return true;
-    return heap != 0 && ebb__glibc_chunk(process, heap, &info) == 0 &&
-           info.before_bytes % glibc->heap_align == glibc->layout->heap_info_bytes &&
-           address - heap < info.fd && info.fd <= glibc->heap_align;
+    if (found->tried[slot] != heap) {
+        found->is_heap[slot] = is_heap(process, glibc, heap);
+        found->tried[slot] = heap;
+    }
+    return found->is_heap[slot];
+}
+
+/* Size of the blocks in a list. */
+static uint64_t list_bytes(unsigned list)
+{
+    return CHUNK_MIN_BYTES + (uint64_t)list * CHUNK_ALIGN;
 }
 
 static unsigned counter_of(const struct ebb_glibc_layout *layout, const uint8_t *bytes, unsigned list)
@@ -63,7 +81,11 @@ static bool read_tcache(struct ebb_glibc_process *process, const struct ebb_glib
     const struct ebb_glibc_layout *layout = glibc->layout;
     uint8_t bytes[LISTS * 2 + LISTS * 8];
     struct tcache tcache = {0};
+    struct glibc_chunk_head heads[LISTS];
     struct glibc_chunk_head chunk;
+    uint64_t firsts[LISTS];
+    unsigned lists[LISTS];
+    unsigned list_count = 0;
 
     if (ebb__glibc_chunk(process, address - 16, &chunk) != 0 ||
         (chunk.size & ~(uint64_t)CHUNK_FLAGS) != cache_block_bytes(layout) ||
@@ -73,19 +95,22 @@ static bool read_tcache(struct ebb_glibc_process *process, const struct ebb_glib
     for (unsigned i = 0; i < LISTS; i++) {
         unsigned count = counter_of(layout, bytes, i);
         uint64_t first = ebb__glibc_word(bytes, counters_bytes(layout) + (size_t)i * 8);
-        uint64_t block_bytes = CHUNK_MIN_BYTES + (uint64_t)i * CHUNK_ALIGN;
 
         if ((count == 0) != (first == 0) || first % CHUNK_ALIGN != 0 ||
             (glibc->has_par && count > glibc->par[EBB_GLIBC_PAR_TCACHE_COUNT]))
             return false;
         if (count == 0)
             continue;
-        if (ebb__glibc_chunk(process, first - 16, &chunk) != 0 ||
-            (chunk.size & ~(uint64_t)CHUNK_FLAGS) != block_bytes)
-            return false;
         tcache.blocks += count;
-        tcache.bytes += count * block_bytes;
+        tcache.bytes += count * list_bytes(i);
+        lists[list_count] = i;
+        firsts[list_count++] = first - 16;
     }
+    if (ebb__glibc_chunks(process, firsts, list_count, heads) != 0)
+        return false;
+    for (unsigned i = 0; i < list_count; i++)
+        if ((heads[i].size & ~(uint64_t)CHUNK_FLAGS) != list_bytes(lists[i]))
+            return false;
     *ret_tcache = tcache;
     /* A block of zeros would pass too, and an empty cache tells nothing. */
     return tcache.blocks != 0;
@@ -104,8 +129,8 @@ static void try_word(struct ebb_glibc_process *process, const struct ebb_glibc *
 {
     struct tcache tcache;
 
-    if (word == 0 || word % CHUNK_ALIGN != 0 || !is_in_arena(process, glibc, word) || is_known(found, word) ||
-        !read_tcache(process, glibc, word, &tcache) || found->count == found->room)
+    if (word == 0 || word % CHUNK_ALIGN != 0 || !is_in_arena(process, glibc, word, found) ||
+        is_known(found, word) || !read_tcache(process, glibc, word, &tcache) || found->count == found->room)
         return;
     found->addresses[found->count++] = word;
     found->blocks += tcache.blocks;
