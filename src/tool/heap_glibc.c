@@ -130,17 +130,17 @@ static int check_symbols(struct ebb_heap_glibc *heap, const struct ebb_map *map)
     uint64_t address;
 
     if (!ebb__heap_symbol(heap->pid, map, heap->build_id, "main_arena", &address))
-        return EBB_EXIT_OK;
+        return 0;
     if (address != heap->glibc.main_arena)
-        return say(heap, "but what looks like its main arena is not where its symbols say");
+        return refuse(heap, "but what looks like its main arena is not where its symbols say");
     heap->by_symbol = true;
     if (!ebb__heap_symbol(heap->pid, map, heap->build_id, "mp_", &address))
-        return EBB_EXIT_OK;
+        return 0;
     if (heap->glibc.has_par && address != heap->glibc.par_address)
-        return say(heap, "but what looks like its tuning values is not where its symbols say");
+        return refuse(heap, "but what looks like its tuning values is not where its symbols say");
     if (!heap->glibc.has_par)
         ebb__glibc_par_at(heap->process, &heap->glibc, address);
-    return EBB_EXIT_OK;
+    return 0;
 }
 
 int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *target)
@@ -170,17 +170,10 @@ int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *t
     heap->process->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     err = read_maps(heap, &map);
     if (err != 0)
-<<<<<<< HEAD
         return err;
-    if (base == 0)
-        return refuse(heap, "but no C library is mapped under its name");
-    ebb__glibc_build_id(heap->process, base, heap->build_id);
-=======
-        return ebb__target_failed(target, err);
     if (map.end == 0)
-        return say(heap, "but no C library is mapped under its name");
+        return refuse(heap, "but no C library is mapped under its name");
     ebb__glibc_build_id(heap->process, map.start, heap->build_id);
->>>>>>> bb96e37 (heap: where glibc has symbols, or a debug file, they must agree with what was found)
     if (heap->minor == 0)
         return refuse(heap, "in which no version was found");
     layout = ebb__glibc_layout(heap->minor);
@@ -194,15 +187,11 @@ int ebb__heap_glibc_open(struct ebb_heap_glibc *heap, const struct ebb_target *t
                  "of version 2.%u, but nothing in it looks like that version's main arena", heap->minor);
         return refuse(heap, what);
     }
-<<<<<<< HEAD
-    return err;
-=======
     if (err != 0)
-        return ebb__target_failed(target, err);
+        return err;
     map.name = heap->library;
     map.name_len = strlen(heap->library);
     return check_symbols(heap, &map);
->>>>>>> bb96e37 (heap: where glibc has symbols, or a debug file, they must agree with what was found)
 }
 
 void ebb__heap_glibc_close(struct ebb_heap_glibc *heap)
