@@ -38,6 +38,7 @@
 #include "probe/procs.h"
 #include "probe/scan.h"
 #include "probe/smaps.h"
+#include "probe/sockets.h"
 #include "probe/stat.h"
 #include "probe/status.h"
 #include "probe/swaps.h"
