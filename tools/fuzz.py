@@ -31,6 +31,13 @@ def stats_page():
     return page + bytes(summary + class_) + struct.pack("<32s12sIQ", b"commits", b"calls", 0, 9)
 
 
+# One for each of the parsers of src/books; the first byte chooses.
+BOOKS = (b"\0" b"0000000000000000: 00000002 00000000 00010000 0001 01 28313 /run/mysqld/mysqld.sock",
+         b"\0" b"   0: 0100007F:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000   112        0 23456 1 0",
+         b"\1" b"$32\r\nredis_version:7\r\nused_memory:8\r\n", b"\1" b"redis_version:7\r\nmaxmemory:0\r\n",
+         b"\2" b"user:pass@[::1]:3306", b"\2" b"user@/run/mysqld/mysqld.sock", b"\2" b"16kB")
+
+
 def seed(name, folder):
     paths = [path for path in glob.glob("tests/fixtures/**", recursive=True) if os.path.basename(path) == name]
     if name == "elf":
@@ -38,6 +45,9 @@ def seed(name, folder):
     if name == "wire":
         with open(os.path.join(folder, "seed-page"), "wb") as file:
             file.write(stats_page())
+    for number, text in enumerate(BOOKS if name == "books" else ()):
+        with open(os.path.join(folder, f"seed-text-{number}"), "wb") as file:
+            file.write(text)
     for number, path in enumerate(sorted(paths)):
         if os.path.isfile(path) and os.path.getsize(path) <= SEED_BYTES_MAX:
             shutil.copyfile(path, os.path.join(folder, f"seed-{number}"))

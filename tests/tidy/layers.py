@@ -6,16 +6,18 @@ import re
 from source import Offence, line_of
 
 FLOORS = {"base": 0, "os": 1, "probe": 1, "conf": 2, "stats": 2, "ledger": 2, "wire": 2, "model": 2, "heap": 3,
-          "cache": 4, "region": 4, "pool": 4, "governor": 5, "api": 6, "entry": 6, "tool": 7}
+          "cache": 4, "region": 4, "pool": 4, "governor": 5, "api": 6, "entry": 6, "books": 7, "tool": 7}
 # Modules that are toolboxes: each of their headers is a door, except those that end in _priv.h.
 TOOLBOXES = {"base", "probe", "wire", "model"}
 # The tool works where our malloc is not in use, so it sees only these.
-TOOL_SEES = {"base", "probe", "wire", "model", "tool"}
+TOOL_SEES = {"base", "probe", "wire", "model", "books", "tool"}
+# A library of the tool's: it asks servers over their sockets, and knows of processes what probe does.
+BOOKS_SEE = {"base", "probe", "books"}
 # The allocator must not drag the parsers of /proc in.
-LIBRARY_NEVER_SEES = {"probe", "model", "tool"}
+LIBRARY_NEVER_SEES = {"probe", "model", "books", "tool"}
 # Neighbours on one floor that may know each other: (who, whom).
 NEIGHBOURS = {("entry", "api"), ("api", "entry"), ("model", "wire"), ("stats", "wire"),
-              ("wire", "conf")}
+              ("wire", "conf"), ("tool", "books")}
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.M)
 
@@ -43,7 +45,9 @@ def judge(module, target):
         return None
     if module == "tool" and other not in TOOL_SEES:
         return f"the tool does not see {other}"
-    if module not in ("tool", "model", "probe") and other in LIBRARY_NEVER_SEES:
+    if module == "books" and other not in BOOKS_SEE:
+        return f"books does not see {other}"
+    if module not in ("tool", "model", "probe", "books") and other in LIBRARY_NEVER_SEES:
         return f"the library does not see {other}"
     if FLOORS[other] > FLOORS[module]:
         return f"floor {FLOORS[module]} ({module}) includes floor {FLOORS[other]} ({other})"
