@@ -29,6 +29,9 @@ static struct ebb_account_row *take(struct ebb_account *account, enum ebb_accoun
     row = &account->rows[account->count];
     *row = (struct ebb_account_row){.kind = kind, .depth = depth};
     copy(row->key, sizeof(row->key), key);
+    /* A slash would look like one of the path. */
+    for (char *c = row->key; *c != '\0'; c++)
+        *c = *c == '/' ? '.' : *c;
     copy(row->name, sizeof(row->name), name);
     account->open[depth] = account->count++;
     account->depth = depth;

@@ -34,8 +34,8 @@
 
 #define EBB_ACCOUNT_ROWS_MAX   160
 #define EBB_ACCOUNT_DEPTH_MAX  6
-#define EBB_ACCOUNT_KEY_BYTES  64
-#define EBB_ACCOUNT_NAME_BYTES 96
+#define EBB_ACCOUNT_KEY_BYTES  128
+#define EBB_ACCOUNT_NAME_BYTES 128
 
 enum ebb_account_kind { EBB_ACCOUNT_PART, EBB_ACCOUNT_REST, EBB_ACCOUNT_BESIDE };
 
@@ -62,7 +62,8 @@ struct ebb_account {
 void ebb__account_init(struct ebb_account *account, const char *key, const char *name, const char *source,
                        struct ebb_fact bytes);
 
-/* Adds a part at `depth`, 1 or more, of the last row that is one less deep. `key` and `name` are copied, and cut. */
+/* Adds a part at `depth`, 1 or more, of the last row that is one less deep. `key` and `name` are copied, and cut; slashes in the key become
+ * points. */
 void ebb__account_add(struct ebb_account *account, unsigned depth, const char *key, const char *name,
                       const char *source, struct ebb_fact bytes);
 

@@ -13,7 +13,7 @@
 #include "tool/units.h"
 
 static struct {
-    bool deep;
+    struct ebb_explain_ask ask;
     unsigned depth;
     struct ebb_output output;
 } options = {.depth = EBB_ACCOUNT_DEPTH_MAX};
@@ -22,8 +22,13 @@ static const char *const SYNOPSIS[] = {"[OPTION...] TARGET", NULL};
 
 static const struct ebb_opt ROWS[] = {
     {'d', "deep", EBB_OPT_FLAG, NULL, "read all pages of the process, however long that takes",
-     &options.deep},
+     &options.ask.deep},
     {'l', "levels", EBB_OPT_COUNT, "N", "show so many levels of the tree", &options.depth},
+    {'\0', "sql", EBB_OPT_TEXT, "WHERE", "ask the server there: [USER[:PASSWORD]@]SOCKET or ADDRESS[:PORT]",
+     &options.ask.sql},
+    {'\0', "defaults-file", EBB_OPT_FILE, "FILE", "an option file of MariaDB or MySQL with user and password",
+     &options.ask.defaults_file},
+    {'\0', "no-sql", EBB_OPT_FLAG, NULL, "do not ask the server for its own books", &options.ask.no_sql},
     EBB_OUTPUT_ROWS(options.output),
     {0},
 };
@@ -136,6 +141,22 @@ static void note_heap(struct ebb_emit *emit, const struct ebb_explain_facts *fac
                        facts->heap.why);
 }
 
+/* A server that was not asked, or did not answer all. */
+static void note_books(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
+{
+    const struct ebb_books *books = &facts->books;
+
+    if (books->kind == EBB_BOOKS_NONE)
+        return;
+    if (!books->answered)
+        ebb__emit_note(emit, "books", "The server's own books are not known: %s.", books->why);
+    else if (books->why[0] != '\0')
+        ebb__emit_note(emit, "books", "The server's own books have gaps: %s.", books->why);
+    if (books->answered && (books->kind == EBB_BOOKS_MARIADB || books->kind == EBB_BOOKS_MYSQL) &&
+        books->items.why[0] != '\0')
+        ebb__emit_note(emit, "names", "Memory by name: %s.", books->items.why);
+}
+
 static void note_pages(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
 {
     char time[EBB_UNITS_BYTES];
@@ -183,6 +204,8 @@ static void show(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
     static char title[EBB_MAPS_TITLE_BYTES];
     static struct ebb_section resident;
     static struct ebb_section usage;
+    static struct ebb_section live;
+    static char live_title[EBB_BOOKS_TEXT_BYTES + 96];
     static char usage_title[EBB_CGROUP_PATH_BYTES + 32];
     bool human = ebb__emit_is_human(emit);
     unsigned skipped = human ? MACHINE_COLUMNS : 0;
@@ -199,6 +222,15 @@ static void show(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
     ebb__explain_resident(facts, &account);
     check(&account);
     emit_account(emit, &resident, &account);
+    live = resident;
+    live.key = "live";
+    live.title = live_title;
+    snprintf(live_title, sizeof(live_title), "what is live in the heap, by the books of %s %s",
+             facts->books.answered ? ebb__books_kind_name(facts->books.kind) : "", facts->books.version);
+    if (ebb__explain_live(facts, &account)) {
+        check(&account);
+        emit_account(emit, &live, &account);
+    }
     if (facts->cgroup.err == 0) {
         snprintf(usage_title, sizeof(usage_title), "memory cgroup %s", facts->cgroup.path);
         ebb__explain_usage(facts, &account);
@@ -209,9 +241,21 @@ static void show(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
                        ebb__fact_why(ebb__fact_unknown(facts->cgroup.err)));
     }
     note_heap(emit, facts);
+    note_books(emit, facts);
     note_pages(emit, facts);
     note_unattributed(emit, facts);
     ebb__emit_end(emit);
+}
+
+static int check_sql(void)
+{
+    const char *why = options.ask.sql == NULL ? NULL : ebb__books_sql_check(options.ask.sql);
+
+    if (why != NULL)
+        return ebb__opt_usage(&ebb__spec_explain, "--sql: %s", why);
+    if (options.ask.no_sql && (options.ask.sql != NULL || options.ask.defaults_file != NULL))
+        return ebb__opt_usage(&ebb__spec_explain, "--no-sql excludes --sql and --defaults-file");
+    return EBB_EXIT_OK;
 }
 
 int ebb__cmd_explain(int argc, char **argv)
@@ -227,13 +271,15 @@ int ebb__cmd_explain(int argc, char **argv)
         return status;
     if (argc - first != 1)
         return ebb__opt_usage(&ebb__spec_explain, "which process?");
+    if (check_sql() != EBB_EXIT_OK)
+        return EBB_EXIT_USAGE;
     status = ebb__emit_init(&emit, &ebb__spec_explain, &options.output);
     if (status == EBB_EXIT_OK)
         status = ebb__output_root(&ebb__spec_explain, &options.output, &root);
     if (status == EBB_EXIT_OK)
         status = ebb__target_find("explain", root, argv[first], &target);
     if (status == EBB_EXIT_OK)
-        status = ebb__explain_collect(&facts, &target, options.deep);
+        status = ebb__explain_collect(&facts, &target, &options.ask);
     if (status != EBB_EXIT_OK)
         return status;
     show(&emit, &facts);

@@ -7,6 +7,7 @@
 #ifndef EBB_TOOL_EXPLAIN_H
 #define EBB_TOOL_EXPLAIN_H
 
+#include "books/books.h"
 #include "model/account.h"
 #include "model/vma.h"
 #include "probe/probe.h"
@@ -36,6 +37,7 @@ struct ebb_explain_heap {
     struct ebb_fact whole;     /* free, in whole pages that are resident: a trim gives them back */
     struct ebb_fact fragments; /* free, between what is live */
     struct ebb_fact kept;      /* free, at the ends of heaps that a trim leaves alone */
+    struct ebb_fact mapped;    /* live too: in blocks that have mappings of their own, which `live` has not */
 };
 
 struct ebb_explain_process {
@@ -68,14 +70,30 @@ struct ebb_explain_facts {
         unknown[EBB_EXPLAIN_UNKNOWN_MAX]; /* the largest of EBB_VMA_CLASS_ANON, in order */
     struct ebb_explain_heap heap;
     struct ebb_explain_cgroup cgroup;
+    struct ebb_books books; /* kind EBB_BOOKS_NONE: of no server, or not asked */
 };
 
-/* Collects. `deep`: whatever it takes. An exit status, after a line on standard error when it is not EBB_EXIT_OK. */
-int ebb__explain_collect(struct ebb_explain_facts *facts, const struct ebb_target *target, bool deep);
+/* What was asked for. */
+struct ebb_explain_ask {
+    bool deep;       /* read all pages, whatever it takes */
+    bool no_sql;     /* ask no server */
+    const char *sql; /* where to ask; NULL: find out */
+    const char *defaults_file;
+};
+
+/* Collects. An exit status, after a line on standard error when it is not EBB_EXIT_OK. */
+int ebb__explain_collect(struct ebb_explain_facts *facts, const struct ebb_target *target,
+                         const struct ebb_explain_ask *ask);
 void ebb__explain_fini(struct ebb_explain_facts *facts);
 
 /* The account of the process's resident memory. */
 void ebb__explain_resident(const struct ebb_explain_facts *facts, struct ebb_account *ret_account);
+
+/* The account of what is live in its heap, by the server's own books. False when one of the two is not known. */
+bool ebb__explain_live(const struct ebb_explain_facts *facts, struct ebb_account *ret_account);
+
+/* What the server says of its buffer pool, or PostgreSQL of its shared memory, at `depth` of a row for it. */
+void ebb__explain_pool(const struct ebb_books *books, unsigned depth, struct ebb_account *account);
 
 /* The account of its cgroup's usage. */
 void ebb__explain_usage(const struct ebb_explain_facts *facts, struct ebb_account *ret_account);

@@ -122,6 +122,8 @@ static void take_arenas(const struct ebb_heap_glibc *glibc, struct ebb_explain_h
                             sum->pages[EBB_GLIBC_TRIM_TOP].resident_bytes);
     heap->kept = ebb__fact(sum->pages[EBB_GLIBC_TRIM_KEPT].resident_bytes);
     heap->fragments = ebb__fact(ebb__heap_fragments(sum));
+    heap->mapped = glibc->glibc.has_par ? ebb__fact(glibc->glibc.par[EBB_GLIBC_PAR_MAPPED])
+                                        : ebb__fact_unknown(-ENODATA);
 }
 
 static void collect_glibc(struct ebb_explain_facts *facts)
@@ -221,15 +223,31 @@ static int collect_cgroup(struct ebb_explain_facts *facts)
     return err == 0 ? collect_processes(facts, &tree) : err;
 }
 
-int ebb__explain_collect(struct ebb_explain_facts *facts, const struct ebb_target *target, bool deep)
+/* The server's own books; what it does not tell is said by the books themselves. */
+static void collect_books(struct ebb_explain_facts *facts, const struct ebb_explain_ask *ask)
+{
+    const struct ebb_books_options options = {
+        .root = facts->target->root,
+        .pid = facts->target->pid,
+        .sql = ask->sql,
+        .defaults_file = ask->defaults_file,
+    };
+
+    if (!ask->no_sql && facts->target->root[0] == '\0')
+        ebb__books_read(&options, &facts->books);
+}
+
+int ebb__explain_collect(struct ebb_explain_facts *facts, const struct ebb_target *target,
+                         const struct ebb_explain_ask *ask)
 {
     int err;
 
     memset(facts, 0, sizeof(*facts));
     facts->target = target;
+    collect_books(facts, ask);
     collect_heap(facts);
     /* The total and its parts as close together as can be. */
-    err = collect_mappings(facts, deep);
+    err = collect_mappings(facts, ask->deep);
     if (err == 0)
         err = ebb__status_read(target->root, target->pid, &facts->status);
     if (err != 0) {
@@ -244,4 +262,5 @@ void ebb__explain_fini(struct ebb_explain_facts *facts)
 {
     free(facts->allocator);
     facts->allocator = NULL;
+    ebb__books_fini(&facts->books);
 }

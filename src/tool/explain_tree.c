@@ -168,7 +168,10 @@ void ebb__explain_resident(const struct ebb_explain_facts *facts, struct ebb_acc
             divide_heap(facts, ret_account);
         } else if (!is_nothing(rss)) {
             ebb__account_add(ret_account, 1, PARTS[i].key, PARTS[i].name, SMAPS, rss);
-            divide_by_class(facts, PARTS[i].classes, ret_account);
+            if (PARTS[i].classes == BIT(POOL))
+                ebb__explain_pool(&facts->books, 2, ret_account);
+            else
+                divide_by_class(facts, PARTS[i].classes, ret_account);
         }
     }
     ebb__account_rest(ret_account, 1, "unattributed", "unattributed");

@@ -102,6 +102,31 @@ def mariadb_idle_under_load_and_after_it():
 
 
 @case
+def the_servers_own_books():
+    with servers.MariaDB("books").running("--innodb-buffer-pool-size=64M", "--performance-schema=ON",
+                                          "--performance-schema-instrument=memory/%=ON") as server:
+        user = [] if os.geteuid() == 0 else ["--sql", f"root@{server.socket}"]
+        told = told_of(server.process.pid, *user)
+        check_sums(told["resident"])
+        if "live" not in told:
+            raise Skip("the heap of this C library is not known here: " + str(told["notes"]))
+        check_sums(told["live"])
+        rows = {row["path"]: row for row in told["live"]}
+        named = sum(row["bytes"] for row in told["live"] if row["source"] == "performance_schema")
+        asked = int(server.ask("SELECT SUM(current_number_of_bytes_used) FROM performance_schema."
+                               "memory_summary_global_by_event_name WHERE event_name <> 'memory/innodb/buf_buf_pool'"))
+        print(f"# live {rows['live']['bytes'] >> 10} KiB, by name {named >> 10} KiB, the client says {asked >> 10} KiB", flush=True)
+        assert abs(named - asked) < asked // 20, (named, asked)
+        assert 0.5 * rows["live"]["bytes"] < named < 1.05 * rows["live"]["bytes"], rows
+        pool = {row["path"]: row for row in told["resident"]}["resident/pool/pool_data"]
+        equal(pool["bytes"], int(server.ask("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_bytes_data'").split()[1]))
+        silent = told_of(server.process.pid, "--no-sql")
+        assert "live" not in silent and not any("pool_data" in row["path"] for row in silent["resident"]), silent
+        refused = told_of(server.process.pid, "--sql", f"nobody:wrong@{server.socket}")
+        assert any(note["text"].startswith("The server's own books are not known:") for note in refused["notes"]), refused["notes"]
+
+
+@case
 def postgres():
     with servers.postgres("-c", "shared_buffers=64MB") as (process, _):
         told = check_account("postgres", process.pid)
@@ -183,7 +208,8 @@ def formats_and_levels():
 @case
 def usage():
     for arguments, status in (((), 2), (("1", "2"), 2), (("--levels", "0", "1"), 2), (("no such process",), 42),
-                              (("--root", "/nowhere", "1"), 1), (("--bogus", "1"), 2)):
+                              (("--root", "/nowhere", "1"), 1), (("--bogus", "1"), 2), (("--no-sql", "--sql", "/x", "1"), 2),
+                              (("--sql", "a name:1", "1"), 2)):
         done = run(EBB, "explain", *arguments)
         equal((done.returncode, done.stdout, done.stderr.count("\n")), (status, "", 1))
 

@@ -102,6 +102,13 @@ static void paths(void **state)
     assert_string_equal(path, "resident/heap/live");
     ebb__account_path(&account, 4, path, sizeof(path));
     assert_string_equal(path, "resident/unattributed");
+    begin(10);
+    add(1, "memory/sql/THD", 3);
+    ebb__account_path(&account, 1, path, sizeof(path));
+    assert_string_equal(path, "resident/memory.sql.THD");
+    begin(10);
+    add(1, "heap", 5);
+    add(2, "live", 3);
     assert_int_equal(ebb__account_path(&account, 2, path, 12), 11);
     assert_string_equal(path, "resident/he");
 }
