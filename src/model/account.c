@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Larger sizes are not believed, so that no sum of rows overflows. */
+#define BYTES_MAX (INT64_MAX / EBB_ACCOUNT_ROWS_MAX)
+
 static const char NOT_ALL_PARTS[] = "not all parts are known";
 
 static void copy(char *to, size_t bytes, const char *text)
@@ -40,7 +43,7 @@ static struct ebb_account_row *take(struct ebb_account *account, enum ebb_accoun
 
 static void put_fact(struct ebb_account_row *row, struct ebb_fact bytes)
 {
-    row->known = bytes.known && bytes.value <= INT64_MAX;
+    row->known = bytes.known && bytes.value <= BYTES_MAX;
     row->bytes = row->known ? (int64_t)bytes.value : 0;
     row->why = row->known    ? NULL
                : bytes.known ? ebb__fact_why(ebb__fact_unknown(-ERANGE))
@@ -77,8 +80,9 @@ void ebb__account_add_signed(struct ebb_account *account, unsigned depth, const 
     if (row == NULL)
         return;
     row->source = source;
-    row->known = true;
-    row->bytes = bytes;
+    row->known = bytes <= BYTES_MAX && bytes >= -BYTES_MAX;
+    row->bytes = row->known ? bytes : 0;
+    row->why = row->known ? NULL : ebb__fact_why(ebb__fact_unknown(-ERANGE));
 }
 
 void ebb__account_rest(struct ebb_account *account, unsigned depth, const char *key, const char *name)

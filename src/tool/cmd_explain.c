@@ -174,6 +174,18 @@ static void note_pages(struct ebb_emit *emit, const struct ebb_explain_facts *fa
                        facts->pages_why);
 }
 
+/* More in its processes than is charged to the cgroup. */
+static void note_cgroup(struct ebb_emit *emit, const struct ebb_account *usage)
+{
+    const struct ebb_account_row *rest = ebb__account_find(usage, "anon_rest");
+
+    if (rest != NULL && rest->known && rest->bytes < 0)
+        ebb__emit_note(emit, "cgroup",
+                       "Its processes hold more than is charged to the cgroup: what a process had before it "
+                       "joined stays "
+                       "charged where it was, and the cgroup's own sums lag behind by up to two seconds.");
+}
+
 static void note_unattributed(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
 {
     for (unsigned i = 0; i < facts->unknown_count; i++) {
@@ -236,6 +248,7 @@ static void show(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
         ebb__explain_usage(facts, &account);
         check(&account);
         emit_account(emit, &usage, &account);
+        note_cgroup(emit, &account);
     } else {
         ebb__emit_note(emit, "cgroup", "Its memory cgroup cannot be looked at: %s.",
                        ebb__fact_why(ebb__fact_unknown(facts->cgroup.err)));

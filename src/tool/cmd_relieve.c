@@ -62,6 +62,8 @@ static bool is_listed(const char *list, const char *key)
 
 static int check_only(void)
 {
+    if (options.only != NULL && options.only[0] == '\0')
+        return ebb__opt_usage(&ebb__spec_relieve, "--only needs at least one of cache, trim and force-call");
     for (const char *at = options.only; at != NULL && *at != '\0';) {
         size_t len = strcspn(at, ",");
         bool known = false;
@@ -82,6 +84,8 @@ static int check_options(const struct ebb_force_function **ret_force)
 {
     if (check_only() != EBB_EXIT_OK)
         return EBB_EXIT_USAGE;
+    if (options.pause_ms == 0)
+        return ebb__opt_usage(&ebb__spec_relieve, "--pause needs a time above 0");
     *ret_force = options.force == NULL ? NULL : ebb__force_function_find(options.force);
     if (options.force != NULL && *ret_force == NULL)
         return ebb__opt_usage(
@@ -129,13 +133,13 @@ static void show_actions(struct ebb_emit *emit, const struct ebb_relieve *reliev
     }
 }
 
-static void note_actions(struct ebb_emit *emit, const struct ebb_relieve *relieve)
+static void note_actions(struct ebb_emit *emit, const struct ebb_relieve *relieve, unsigned chosen)
 {
     for (unsigned i = 0; i < EBB_RELIEVE_COUNT; i++)
         if (relieve->actions[i].chosen)
             ebb__emit_note(emit, ebb__relieve_rows[i].key, "%s: %s. Hazard: %s.", ebb__relieve_rows[i].key,
                            ebb__relieve_rows[i].title, ebb__relieve_rows[i].hazard);
-    if (!options.yes)
+    if (!options.yes && chosen != 0)
         ebb__emit_note(emit, "dry_run", "Nothing was done: this is what would be, with --yes.");
 }
 
@@ -267,8 +271,8 @@ int ebb__cmd_relieve(int argc, char **argv)
         status = act_and_show(&emit, &relieve);
     if (chosen == 0)
         ebb__emit_note(&emit, "none", "Nothing of this can be done.");
-    note_actions(&emit, &relieve);
+    note_actions(&emit, &relieve, chosen);
     ebb__emit_end(&emit);
     ebb__relieve_fini(&relieve);
-    return status != EBB_EXIT_OK ? status : options.yes && chosen == 0 ? EBB_EXIT_FAILED : EBB_EXIT_OK;
+    return status == EBB_EXIT_OK && chosen == 0 ? EBB_EXIT_FAILED : status;
 }

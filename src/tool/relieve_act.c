@@ -320,8 +320,9 @@ int ebb__relieve_look(struct ebb_relieve *relieve, const struct ebb_target *targ
     relieve->force = force_function;
     relieve->pause_ms = pause_ms;
     rss = ebb__relieve_rss(relieve);
-    if (!rss.known && rss.err != -ENODATA)
-        return ebb__target_failed(target, rss.err);
+    /* Threads of the kernel and who has ended have none. */
+    if (!rss.known)
+        return ebb__target_failed(target, rss.err == -ENODATA ? -ESRCH : rss.err);
     relieve->allocator_err = ebb__proc_allocator_find(target->pid, &relieve->allocator);
     if (relieve->allocator != NULL && strcmp(relieve->allocator->name, "ebb") == 0)
         relieve->has_page = ebb__page_find(target->pid, &relieve->page) == 0;

@@ -319,9 +319,23 @@ def nothing_is_done_without_yes():
 
 
 @case
+def where_nothing_can_be_done():
+    with Child("wait", 1) as child:
+        done = run(EBB, "relieve", "--only", "trim", child.pid)
+        equal((done.returncode, done.stderr), (1, ""))
+        contains(done.stdout, "Nothing of this can be done.")
+        assert "Nothing was done" not in done.stdout, done.stdout
+    if os.path.exists("/proc/2/comm") and os.geteuid() == 0:
+        done = run(EBB, "relieve", 2)
+        equal((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
+        contains(done.stderr, "kernel")
+
+
+@case
 def usage():
     for arguments, status in (((), 2), (("1", "2"), 2), (("--only", "bogus", "1"), 2), (("--force-call", "system", "1"), 2),
-                              (("--root", "/", "1"), 2), (("no such process",), 42)):
+                              (("--root", "/", "1"), 2), (("--only", "", "1"), 2), (("--pause", "0", "1"), 2),
+                              (("no such process",), 42)):
         done = run(EBB, "relieve", *arguments)
         equal((done.returncode, done.stdout, done.stderr.count("\n")), (status, "", 1))
 
