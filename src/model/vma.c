@@ -26,6 +26,9 @@
 /* glibc's default M_MMAP_THRESHOLD. */
 #define BLOCK_MIN_BYTES (UINT64_C(128) << 10)
 
+/* Variables of one library take less; what is larger is more than these. */
+#define BSS_MAX_BYTES (16 * MIB)
+
 /* Twice the largest M_MMAP_THRESHOLD that glibc chooses by itself: allocators seldom map as much at once, buffer pools do. */
 #define POOL_MIN_BYTES (64 * MIB)
 
@@ -419,8 +422,11 @@ static struct ebb_vma_verdict judge_writable(const struct view *view)
     if (before != NULL && before->vma.inode != 0 && before->vma.writable && !before->vma.shared) {
         if (before->vma_class == EBB_VMA_CLASS_PROGRAM)
             return VERDICT(PROGRAM, BEHIND_DATA);
-        if (before->vma_class == EBB_VMA_CLASS_LIB_DATA)
+        if (before->vma_class == EBB_VMA_CLASS_LIB_DATA && ebb__vma_bytes(vma) <= BSS_MAX_BYTES)
             return VERDICT(LIB_BSS, BEHIND_DATA);
+        /* The kernel puts new mappings right there, and merges them with the variables. */
+        if (before->vma_class == EBB_VMA_CLASS_LIB_DATA && view->hints->allocators == 0)
+            return VERDICT(BLOCK, BEHIND_LARGE);
     }
     if ((view->hints->allocators & EBB_VMA_ALLOCATOR_EBB) != 0 && vma->start % EBB_GROUP_BYTES == 0 &&
         behind_is_reserved(view))

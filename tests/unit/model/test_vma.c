@@ -100,6 +100,9 @@ static const struct row SERVER[] = {
     {"7f1060180000-7f1060182000 rw-p 00180000 fe:00 21 /usr/lib/libc.so.6", "lib-data", "library-name",
      false},
     {"7f1060182000-7f1060190000 rw-p 00000000 00:00 0 ", "lib-bss", "behind-data", false},
+    {"7f1060200000-7f1060202000 rw-p 00000000 fe:00 22 /usr/lib/libstdc++.so.6", "lib-data", "library-name",
+     false},
+    {"7f1060202000-7f1068200000 rw-p 00000000 00:00 0 ", "block", "behind-large", false},
     {"7f1061000000-7f1061010000 r--p 00000000 fe:00 22 /opt/plugin.node", "lib-rodata", "library-code",
      false},
     {"7f1061010000-7f1061020000 r-xp 00010000 fe:00 22 /opt/plugin.node", "lib-text", "library-code", false},
@@ -242,9 +245,9 @@ static void test_budget_of_server(void **state)
     assert_int_equal(budget.causes[EBB_VMA_CAUSE_ARENAS], 3);
     assert_int_equal(budget.causes[EBB_VMA_CAUSE_STACKS], 3);
     assert_int_equal(budget.causes[EBB_VMA_CAUSE_FILES], 2);
-    assert_int_equal(budget.causes[EBB_VMA_CAUSE_PROGRAM], 15);
-    /* The pool and the block. */
-    assert_int_equal(budget.blocks, 2);
+    assert_int_equal(budget.causes[EBB_VMA_CAUSE_PROGRAM], 16);
+    /* The pool and both blocks. */
+    assert_int_equal(budget.blocks, 3);
     for (unsigned i = 0; i < EBB_VMA_CAUSE_COUNT; i++)
         sum += budget.causes[i];
     assert_int_equal(sum, budget.count);
