@@ -4,7 +4,7 @@
  */
 #include "support.h"
 
-#include "tool/units.h"
+#include "model/units.h"
 
 static void bytes(void)
 {

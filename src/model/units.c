@@ -2,7 +2,7 @@
  *
  * Numbers as people read and write them; see units.h.
  */
-#include "tool/units.h"
+#include "model/units.h"
 
 #include <errno.h>
 #include <inttypes.h>
