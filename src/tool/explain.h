@@ -84,6 +84,10 @@ struct ebb_explain_ask {
 /* Collects. An exit status, after a line on standard error when it is not EBB_EXIT_OK. */
 int ebb__explain_collect(struct ebb_explain_facts *facts, const struct ebb_target *target,
                          const struct ebb_explain_ask *ask);
+
+/* Of that only who serves malloc, and what it says: facts->target is given, and the allocator and the heap are filled. */
+void ebb__explain_collect_heap(struct ebb_explain_facts *facts);
+
 void ebb__explain_fini(struct ebb_explain_facts *facts);
 
 /* The account of the process's resident memory. */

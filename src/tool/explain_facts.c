@@ -140,7 +140,7 @@ static void collect_glibc(struct ebb_explain_facts *facts)
     ebb__heap_glibc_close(&glibc);
 }
 
-static void collect_heap(struct ebb_explain_facts *facts)
+void ebb__explain_collect_heap(struct ebb_explain_facts *facts)
 {
     if (facts->target->root[0] != '\0') {
         facts->allocator_err = -EOPNOTSUPP;
@@ -245,7 +245,7 @@ int ebb__explain_collect(struct ebb_explain_facts *facts, const struct ebb_targe
     memset(facts, 0, sizeof(*facts));
     facts->target = target;
     collect_books(facts, ask);
-    collect_heap(facts);
+    ebb__explain_collect_heap(facts);
     /* The total and its parts as close together as can be. */
     err = collect_mappings(facts, ask->deep);
     if (err == 0)

@@ -53,8 +53,7 @@ static bool begins(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* The allocator that a library of this path is, or NULL. */
-static const char *name_of_file(const char *path)
+const char *ebb__proc_allocator_of_file(const char *path)
 {
     for (size_t i = 0; i < KNOWN_COUNT; i++)
         if (begins(file_name(path), KNOWN[i].file))
@@ -115,7 +114,7 @@ static void judge_others(const struct ebb_scope *scope, int owner, struct ebb_pr
 {
     for (size_t i = (size_t)owner + 1; i < scope->count; i++) {
         const char *path = scope->objects[i].name;
-        const char *name = path == NULL ? NULL : name_of_file(path);
+        const char *name = path == NULL ? NULL : ebb__proc_allocator_of_file(path);
 
         if (name == NULL || strcmp(name, allocator->name) == 0 || strcmp(name, "glibc") == 0 ||
             strcmp(name, "musl") == 0)
@@ -149,7 +148,7 @@ static void judge_owner(const struct ebb_image *image, const struct ebb_scope *s
                         struct ebb_proc_allocator *allocator)
 {
     const char *path = owner < 0 ? NULL : scope->objects[owner].name;
-    const char *name = path == NULL ? NULL : name_of_file(path);
+    const char *name = path == NULL ? NULL : ebb__proc_allocator_of_file(path);
 
     if (path == NULL) {
         set_name(allocator, "none");

@@ -19,4 +19,7 @@ struct ebb_proc_allocator {
  * understand). The caller frees it. */
 int ebb__proc_allocator_find(pid_t pid, struct ebb_proc_allocator **ret_allocator);
 
+/* The allocator that a library of this path is, "jemalloc", or NULL. */
+const char *ebb__proc_allocator_of_file(const char *path);
+
 #endif

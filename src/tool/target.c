@@ -49,6 +49,14 @@ void ebb__target_name(const char *root, pid_t pid, char *ret_name, size_t name_b
     make_printable(ret_name);
 }
 
+/* True for what is left of a process. One whose first thread alone has ended still has its memory. */
+static bool has_ended(const struct ebb_status *status)
+{
+    bool more = ebb__status_has(status, EBB_STATUS_THREADS) && status->threads > 1;
+
+    return ebb__status_has(status, EBB_STATUS_STATE) && strchr("ZX", status->state) != NULL && !more;
+}
+
 /* ---- by number ---- */
 
 /* A number that may be a process's, alone in a text. */
@@ -68,7 +76,7 @@ static int take_pid(struct ebb_target *target, pid_t pid)
     struct ebb_status status;
     int err = ebb__status_read(target->root, pid, &status);
 
-    if (err != 0 || (ebb__status_has(&status, EBB_STATUS_STATE) && strchr("ZX", status.state) != NULL)) {
+    if (err != 0 || has_ended(&status)) {
         fprintf(stderr, "ebb %s: there is no process %d\n", target->command, (int)pid);
         return EBB_EXIT_NO_TARGET;
     }
@@ -132,7 +140,7 @@ static bool has_name(const char *root, pid_t pid, const char *name, bool by_argu
 
     if ((root[0] == '\0' && pid == getpid()) || ebb__status_read(root, pid, &status) != 0 ||
         !ebb__status_has(&status, EBB_STATUS_NAME) || !ebb__status_has(&status, EBB_STATUS_STATE) ||
-        strchr("ZX", status.state) != NULL)
+        has_ended(&status))
         return false;
     if (by_argument)
         return first_argument_is(root, pid, name);
