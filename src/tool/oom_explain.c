@@ -19,7 +19,7 @@
 #define WORDS 512
 
 static const struct ebb_column KILL_COLUMNS[] = {
-    {"time", "TIME", EBB_AS_TEXT, -19, .help = "when, as far as the log tells"},
+    {"killed_at", "TIME", EBB_AS_TEXT, -19, .help = "when, as far as the log tells"},
     {"pid", "PID", EBB_AS_NUMBER, 8, .label = true, .help = "the victim"},
     {"name", "VICTIM", EBB_AS_TEXT, -15, .label = true, .help = "its name"},
     {"scope", "SCOPE", EBB_AS_TEXT, -24, .label = true,

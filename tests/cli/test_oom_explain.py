@@ -70,8 +70,17 @@ def a_host_on_4_18():
 @case
 def a_cgroup_on_4_19():
     kill, = log("memcg-4.19.dmesg")["kills"]
-    equal((kill["time"], kill["scope"], kill["pid"], kill["second_pid"]), ("2019-03-04 10:20:30", "/db", 24387, 24386))
+    equal((kill["killed_at"], kill["scope"], kill["pid"], kill["second_pid"]), ("2019-03-04 10:20:30", "/db", 24387, 24386))
     equal(kill["points_pages"], 20609 + 62)
+
+
+@case
+def a_row_tells_both_when_it_was_made_and_when_the_kill_was():
+    done = run("explain", "--format", "jsonl", "--file", os.path.join(LOGS, "memcg-4.19.dmesg"))
+    pairs = json.loads(done.stdout.splitlines()[0], object_pairs_hook=list)
+    keys = [key for key, _ in pairs]
+    equal(len(keys), len(set(keys)))
+    equal(dict(pairs)["killed_at"], "2019-03-04 10:20:30")
 
 
 @case
