@@ -21,7 +21,7 @@
  *                marked as labels name the row. A report ends in "# EOF"; a repeated one is as many expositions
  *
  * Texts may hold anything. Bytes that are no UTF-8 are replaced, except in CSV, which has no encoding; what would move a
- * terminal's cursor is "?" for people. A real number that is none (0 / 0) is not known.
+ * terminal's cursor, or make it write backwards, is "?" for people. A real number that is none (0 / 0) is not known.
  *
  * Costs: rows leave at once, so a table may be as long as it likes; OpenMetrics, which wants families together, and notes in JSON are
  * kept in memory until the end of their section or report. One thread. Failures of writing are main()'s to report.

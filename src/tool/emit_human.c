@@ -93,13 +93,14 @@ static const char *print_cell(const struct ebb_emit *emit, const struct ebb_colu
 static void put_text(FILE *stream, const char *text)
 {
     while (*text != '\0') {
-        unsigned len = ebb__utf8_len(text);
+        bool shown;
+        unsigned len = ebb__utf8_step(text, &shown);
 
-        if (len == 0 || ebb__utf8_is_control(text))
-            fputc('?', stream);
-        else
+        if (shown)
             fwrite(text, 1, len, stream);
-        text += len == 0 ? 1 : len;
+        else
+            fputc('?', stream);
+        text += len;
     }
 }
 
@@ -109,9 +110,9 @@ static int width_of(const char *text)
     int width = 0;
 
     while (*text != '\0') {
-        unsigned len = ebb__utf8_len(text);
+        bool shown;
 
-        text += len == 0 ? 1 : len;
+        text += ebb__utf8_step(text, &shown);
         width++;
     }
     return width;

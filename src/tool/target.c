@@ -16,6 +16,7 @@
 #include "probe/scan.h"
 #include "tool/cmd.h"
 #include "tool/target_group.h"
+#include "tool/utf8.h"
 
 /* The kernel keeps 15 bytes of a name. */
 #define COMM_LEN 15
@@ -25,17 +26,37 @@
 
 static const char PIDFILE[] = "pidfile:";
 
+/* In place: a text never grows by it. */
 static void make_printable(char *text)
 {
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
-            *text = '?';
+    char *to = text;
+
+    while (*text != '\0') {
+        bool shown;
+        unsigned len = ebb__utf8_step(text, &shown);
+
+        if (shown)
+            memmove(to, text, len);
+        else
+            *to = '?';
+        to += shown ? len : 1;
+        text += len;
+    }
+    *to = '\0';
 }
 
 void ebb__target_print(const char *text)
 {
-    for (; *text != '\0'; text++)
-        fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, stderr);
+    while (*text != '\0') {
+        bool shown;
+        unsigned len = ebb__utf8_step(text, &shown);
+
+        if (shown)
+            fwrite(text, 1, len, stderr);
+        else
+            fputc('?', stderr);
+        text += len;
+    }
 }
 
 void ebb__target_name(const char *root, pid_t pid, char *ret_name, size_t name_bytes)

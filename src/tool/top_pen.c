@@ -65,10 +65,9 @@ static unsigned places(unsigned code)
 /* Takes the next character of a text: its bytes, and how many places it takes. What cannot be shown is '?' in one place. */
 static const char *next_glyph(const char *text, bool ascii, char ret_glyph[5], unsigned *ret_width)
 {
-    unsigned len = ebb__utf8_len(text);
-    unsigned width = len == 0 || (ascii && len > 1) || ebb__utf8_is_control(text) ? 0
-                     : len == 1                                                   ? 1
-                                : places(code_point(text, len));
+    bool shown;
+    unsigned len = ebb__utf8_step(text, &shown);
+    unsigned width = !shown || (ascii && len > 1) ? 0 : len == 1 ? 1 : places(code_point(text, len));
 
     *ret_width = width == 0 ? 1 : width;
     memset(ret_glyph, 0, 5);
@@ -76,7 +75,7 @@ static const char *next_glyph(const char *text, bool ascii, char ret_glyph[5], u
         ret_glyph[0] = '?';
     else
         memcpy(ret_glyph, text, len);
-    return text + (len == 0 ? 1 : len);
+    return text + len;
 }
 
 static unsigned width_of(const char *text, bool ascii)

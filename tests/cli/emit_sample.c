@@ -81,7 +81,7 @@ static void report(struct ebb_emit *emit, bool single)
                                         "back\\slash",
                                         "\xff\xfe\xc3",
                                         "\xc3\xa4\xe2\x82\xac",
-                                        "\x1b[31m\x7f\xc2\x9b",
+                                        "\x1b[31m\x7f\xc2\x9b\xe2\x80\xae\xe2\x81\xa9",
                                         "",
                                         "=1+1"};
 

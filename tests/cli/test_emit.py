@@ -5,6 +5,8 @@ import csv
 import io
 import json
 import os
+import pathlib
+import re
 import subprocess
 
 import openmetrics
@@ -12,7 +14,7 @@ import tap
 from tap import case, contains, equal
 
 SAMPLE = os.environ["EBB_EMIT_SAMPLE"]
-NAMES = ["plain", 'a"b', "a,b", "two\nlines", "back\\slash", "\ufffd\ufffd\ufffd", "ä€", "\x1b[31m\x7f\x9b", "", "=1+1"]
+NAMES = ["plain", 'a"b', "a,b", "two\nlines", "back\\slash", "\ufffd\ufffd\ufffd", "ä€", "\x1b[31m\x7f\x9b\u202e\u2069", "", "=1+1"]
 HUGE = 2**64 - 1
 
 
@@ -67,6 +69,17 @@ def json_lines_each_say_what_they_are():
         equal(rows[at].pop("schema"), "ebb.sample/1")
         check_row(rows[at], name, at + 1)
     check_unknown(rows[10])
+
+
+@case
+def no_column_is_called_as_what_stands_before_the_cells():
+    tool = pathlib.Path(os.environ["EBB_SOURCE"], "src", "tool")
+    keys = []
+    for path in [*tool.glob("*.c"), *tool.glob("*.def")]:
+        for key in re.findall(r'(?:[{(]|\.key = )"([a-z][a-z0-9_]*)",', path.read_text(encoding="utf-8")):
+            keys.append((key, path.name))
+    assert ("pid", "oom_explain.c") in keys and len(keys) > 100, len(keys)
+    equal([found for found in keys if found[0] in ("schema", "time", "section", "unknown")], [])
 
 
 @case
@@ -126,7 +139,7 @@ def people_see_columns_in_line_and_no_control_characters():
     equal(lines[1], "NAME            PID     RSS  CHANGE   READ   %CPU FAULTS  FLT/S   WAIT            START ALIVE STATE")
     equal(lines[2].split()[:8], ["plain", "1", "16.0E", "-1.5K", "2.0K", "12.5", str(HUGE), "0.25"])
     assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for line in lines for c in line)
-    contains(text, "\n?[31m??  ")
+    contains(text, "\n?[31m????  ")
     # Whatever the name, the cell behind it ends in the same column.
     for line, pid in zip(lines[2:12], range(1, 11)):
         equal(line[12:19].strip(), str(pid))

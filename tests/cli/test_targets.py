@@ -254,6 +254,20 @@ def parents_that_go_round_end():
 
 
 @case
+def names_do_not_reach_the_terminal_as_they_are():
+    with trees() as made:
+        for tree in made:
+            for pid, name in ((70, b"\xc2\x9b31mred"), (71, "\u202etxt\u2066".encode()), (72, b"gr\xc3\xbcn\xff")):
+                tree.process(pid, 1, "/system.slice/a.service", name)
+            done = tree.ebb("maps", "unit:a")
+            equal(done.returncode, 1)
+            contains(done.stderr, "70 (?31mred), 71 (?txt?), 72 (grün?)\n")
+            for path in ("/\u202ea.slice/b.service", "/c.slice/d.slice/\x9be.slice/b.service"):
+                tree.process(80 + len(path), 1, path)
+            contains(tree.ebb("maps", "unit:b").stderr, "/?a.slice/b.service")
+
+
+@case
 def bad_targets_are_one_line():
     with trees() as made:
         for tree in made:
