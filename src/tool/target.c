@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -92,21 +93,46 @@ static bool parse_pid(const char *text, const char *end, pid_t *ret_pid)
     return true;
 }
 
-static int take_pid(struct ebb_target *target, pid_t pid)
+static bool has_ended(const struct ebb_status *status)
+{
+    return ebb__status_has(status, EBB_STATUS_STATE) && strchr("ZX", status->state) != NULL;
+}
+
+/* A zombie: ps(1) lists it, so it must not be denied. */
+static int report_zombie(const struct ebb_target *target, pid_t pid, const struct ebb_status *status)
+{
+    char name[EBB_STATUS_NAME_BYTES];
+
+    ebb__target_name(target->root, pid, name, sizeof(name));
+    fprintf(stderr, "ebb %s: process %d (%s) has ended and waits for its parent", target->command, (int)pid,
+            name);
+    if (ebb__status_has(status, EBB_STATUS_PPID))
+        fprintf(stderr, " %" PRIu64, status->ppid);
+    fputc('\n', stderr);
+    return EBB_EXIT_NO_TARGET;
+}
+
+static int take_pid(struct ebb_target *target, pid_t pid, bool zombie_too)
 {
     struct ebb_status status;
     int err = ebb__status_read(target->root, pid, &status);
 
+<<<<<<< HEAD
     if (err != 0 || has_ended(&status)) {
+=======
+    if (err != 0) {
+>>>>>>> a35ead5 (target: a process that has ended and waits for its parent is told of, and ps shows it)
         fprintf(stderr, "ebb %s: there is no process %d\n", target->command, (int)pid);
         return EBB_EXIT_NO_TARGET;
     }
+    if (has_ended(&status) && !zombie_too)
+        return report_zombie(target, pid, &status);
     target->pid = ebb__status_has(&status, EBB_STATUS_TGID) ? (pid_t)status.tgid : pid;
     ebb__target_name(target->root, target->pid, target->name, sizeof(target->name));
     return EBB_EXIT_OK;
 }
 
-static int take_pidfile(struct ebb_target *target, const char *path)
+static int take_pidfile(struct ebb_target *target, const char *path, bool zombie_too)
 {
     char text[64];
     char *end;
@@ -129,7 +155,7 @@ static int take_pidfile(struct ebb_target *target, const char *path)
         fprintf(stderr, "ebb %s: %s does not begin with a process id\n", target->command, path);
         return EBB_EXIT_FAILED;
     }
-    return take_pid(target, pid);
+    return take_pid(target, pid, zombie_too);
 }
 
 /* ---- by name ---- */
@@ -153,17 +179,28 @@ static bool first_argument_is(const char *root, pid_t pid, const char *name)
     return strcmp(slash == NULL ? text : slash + 1, name) == 0;
 }
 
-/* With `by_argument` the first argument is compared, which takes the address space lock of the process and can wait for
- * it; else only what the kernel calls it. */
-static bool has_name(const char *root, pid_t pid, const char *name, bool by_argument)
+/* How processes are compared with a name, in the order in which it is tried. */
+enum look {
+    BY_NAME,     /* what the kernel calls it */
+    BY_ARGUMENT, /* the first argument, which takes the address space lock of the process and can wait for it */
+    ZOMBIES,     /* those that have ended keep their name, and no argument */
+};
+
+static bool has_name(const char *root, pid_t pid, const char *name, enum look how)
 {
     struct ebb_status status;
 
     if ((root[0] == '\0' && pid == getpid()) || ebb__status_read(root, pid, &status) != 0 ||
         !ebb__status_has(&status, EBB_STATUS_NAME) || !ebb__status_has(&status, EBB_STATUS_STATE) ||
+<<<<<<< HEAD
         has_ended(&status))
+=======
+        has_ended(&status) != (how == ZOMBIES))
+>>>>>>> a35ead5 (target: a process that has ended and waits for its parent is told of, and ps shows it)
         return false;
-    if (by_argument)
+    if (how == ZOMBIES)
+        return strncmp(status.name, name, COMM_LEN) == 0;
+    if (how == BY_ARGUMENT)
         return first_argument_is(root, pid, name);
     if (strlen(name) > COMM_LEN)
         return strncmp(status.name, name, COMM_LEN) == 0 && first_argument_is(root, pid, name);
@@ -175,7 +212,7 @@ struct found {
     unsigned count;
 };
 
-static int search(const char *root, const char *name, bool by_argument, struct found *found)
+static int search(const char *root, const char *name, enum look how, struct found *found)
 {
     struct ebb_procs procs;
     pid_t pid;
@@ -184,7 +221,7 @@ static int search(const char *root, const char *name, bool by_argument, struct f
     if (err != 0)
         return err;
     while ((pid = ebb__procs_next(&procs)) != 0) {
-        if (!has_name(root, pid, name, by_argument))
+        if (!has_name(root, pid, name, how))
             continue;
         if (found->count < LISTED_MAX)
             found->pids[found->count] = pid;
@@ -194,20 +231,20 @@ static int search(const char *root, const char *name, bool by_argument, struct f
     return 0;
 }
 
-static int take_name(struct ebb_target *target, const char *name)
+static int take_name(struct ebb_target *target, const char *name, bool zombie_too)
 {
     struct found found = {.count = 0};
-    int err = search(target->root, name, false, &found);
+    int err = 0;
 
     /* Programs may have given themselves another name. */
-    if (err == 0 && found.count == 0)
-        err = search(target->root, name, true, &found);
+    for (enum look how = BY_NAME; how <= ZOMBIES && err == 0 && found.count == 0; how++)
+        err = search(target->root, name, how, &found);
     if (err != 0) {
         fprintf(stderr, "ebb %s: cannot read /proc: %s\n", target->command, strerror(-err));
         return EBB_EXIT_FAILED;
     }
     if (found.count == 1)
-        return take_pid(target, found.pids[0]);
+        return take_pid(target, found.pids[0], zombie_too);
     if (found.count == 0) {
         fprintf(stderr, "ebb %s: there is no process with the name '%s'\n", target->command, name);
         return EBB_EXIT_NO_TARGET;
@@ -232,26 +269,32 @@ static int take_group(struct ebb_target *target, const char *text)
         return status;
     status = ebb__target_group_main(&group, &pid);
     ebb__target_group_fini(&group);
-    return status == EBB_EXIT_OK ? take_pid(target, pid) : status;
+    return status == EBB_EXIT_OK ? take_pid(target, pid, false) : status;
 }
 
-int ebb__target_find(const char *command, const char *root, const char *text, struct ebb_target *ret_target)
+static int find(const char *command, const char *root, const char *text, bool zombie_too,
+                struct ebb_target *ret_target)
 {
     struct ebb_target target = {.command = command, .root = root};
     pid_t pid;
     int status;
 
     if (strncmp(text, PIDFILE, sizeof(PIDFILE) - 1) == 0)
-        status = take_pidfile(&target, text + sizeof(PIDFILE) - 1);
+        status = take_pidfile(&target, text + sizeof(PIDFILE) - 1, zombie_too);
     else if (ebb__target_is_group(text))
         status = take_group(&target, text);
     else if (parse_pid(text, text + strlen(text), &pid))
-        status = take_pid(&target, pid);
+        status = take_pid(&target, pid, zombie_too);
     else
-        status = take_name(&target, text);
+        status = take_name(&target, text, zombie_too);
     if (status == EBB_EXIT_OK)
         *ret_target = target;
     return status;
+}
+
+int ebb__target_find(const char *command, const char *root, const char *text, struct ebb_target *ret_target)
+{
+    return find(command, root, text, false, ret_target);
 }
 
 int ebb__target_find_all(const char *command, const char *root, const char *text,
@@ -261,7 +304,7 @@ int ebb__target_find_all(const char *command, const char *root, const char *text
     struct ebb_target_group group = {.count = 1};
     struct ebb_target target;
     int status = list.of_group ? ebb__target_group_find(command, root, text, &group)
-                               : ebb__target_find(command, root, text, &target);
+                               : find(command, root, text, true, &target);
 
     if (status != EBB_EXIT_OK)
         return status;
@@ -386,7 +429,7 @@ static bool is_kernel_thread(const struct ebb_target *target)
     struct ebb_stat stat;
 
     if (ebb__status_read(target->root, target->pid, &status) != 0 ||
-        !ebb__status_has(&status, EBB_STATUS_STATE) || strchr("ZX", status.state) != NULL ||
+        !ebb__status_has(&status, EBB_STATUS_STATE) || has_ended(&status) ||
         ebb__status_has(&status, EBB_STATUS_VM_SIZE))
         return false;
     return ebb__stat_read(target->root, target->pid, &stat) != 0 || (stat.flags & EBB_STAT_KTHREAD) != 0;

@@ -23,11 +23,11 @@ struct ebb_target {
 /* Finds the process that TARGET names: a decimal number, `pidfile:PATH`, `unit:NAME` or `cgroup:PATH` for the main process there
  * (target_group.h), or a name, which is compared with what the
  * kernel calls the process and, if that is nobody's, with the file name of its first argument. A thread's number stands for its process.
- * Returns EBB_EXIT_OK, or another exit status after one line on standard error. */
+ * One that has ended and waits for its parent is none. Returns EBB_EXIT_OK, or another exit status after one line on standard error. */
 int ebb__target_find(const char *command, const char *root, const char *text, struct ebb_target *ret_target);
 
-/* The processes that TARGET names: all of a unit or cgroup, in ascending order of their numbers, else the one. Free `pids`.
- * Returns as ebb__target_find(). */
+/* The processes that TARGET names: all of a unit or cgroup, in ascending order of their numbers, else the one, which
+ * may also have ended and wait for its parent: lists show it, though it has no memory. Free `pids`. Returns as ebb__target_find(). */
 struct ebb_target_list {
     pid_t *pids;
     size_t count;

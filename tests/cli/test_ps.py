@@ -270,6 +270,11 @@ def a_zombie_has_no_memory_and_says_so():
     try:
         wait_for("the zombie", lambda: open(f"/proc/{process.pid}/stat", encoding="utf-8").read().split()[2] == "Z")
         row = ebb_ps("-c", "all")[process.pid]
+        equal(ebb_ps("-c", "all", process.pid)[process.pid]["state"], "Z")
+        want = f"process {process.pid} (true) has ended and waits for its parent {os.getpid()}\n"
+        for command in (["maps"], ["oom", "adj"], ["explain"], ["relieve"], ["heap"], ["vm", "-g"]):
+            done = run(EBB, *command, process.pid)
+            equal((command, done.returncode, done.stdout, done.stderr), (command, 42, "", f"ebb {command[0]}: {want}"))
     finally:
         process.wait()
     equal((row["state"], row["rss_bytes"], row["vmas"], row["allocator"]), ("Z", None, None, None))

@@ -254,6 +254,18 @@ def parents_that_go_round_end():
 
 
 @case
+def the_name_of_one_that_has_ended():
+    with trees() as made:
+        for tree in made:
+            tree.process(70, 60, "/a", b"gone", state="Z")
+            tree.refuses("maps", "gone", 42, "process 70 (gone) has ended and waits for its parent 60")
+            tree.refuses("maps", "70", 42, "process 70 (gone) has ended and waits for its parent 60")
+            equal([row["state"] for row in rows(tree.ebb("ps", "--json", "-c", "pid,state", "gone").stdout)], ["Z"])
+            tree.process(71, 60, "/a", b"gone")
+            equal(tree.main("gone"), 71)
+
+
+@case
 def names_do_not_reach_the_terminal_as_they_are():
     with trees() as made:
         for tree in made:
@@ -413,7 +425,7 @@ def a_real_cgroup_with_a_tree_of_processes():
             equal((again.returncode, sorted(by_pid(again.stdout))), (0, pids))
             shutil.rmtree(folder)
         os.kill(main, signal.SIGKILL)
-        wait_for("its end", lambda: run(EBB, "ps", str(main)).returncode == 42)
+        wait_for("its end", lambda: run(EBB, "maps", str(main)).returncode == 42)
         done = run(EBB, "maps", named[-1])
         equal((done.returncode, done.stdout), (1, ""))
         contains(done.stderr, "(sleep), ")
