@@ -32,7 +32,7 @@ struct ebb_reclaim_level {
     char path[EBB_CGROUP_PATH_BYTES];
     struct ebb_cgroup facts;
     struct ebb_fact room_bytes;      /* until it reclaims; UINT64_MAX: it has no limit */
-    struct ebb_fact swap_room_bytes; /* UINT64_MAX: likewise */
+    struct ebb_fact swap_room_bytes; /* of its own limit, whatever the host has; UINT64_MAX: likewise */
 };
 
 struct ebb_reclaim_facts {

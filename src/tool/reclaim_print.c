@@ -84,8 +84,8 @@ static const struct ebb_column LEVELS_COLUMNS[] = {
     BYTES("usage_bytes", "usage", 7, "in use"),
     BYTES("limit_bytes", "limit", 7, "its limit"),
     BYTES("high_bytes", "high", 7, "above which it reclaims without being stopped"),
-    BYTES("room_bytes", "room", 7, "left until it reclaims"),
-    BYTES("swap_room_bytes", "swap room", 9, "what it may still swap"),
+    BYTES("room_bytes", "room", 9, "left until it reclaims"),
+    BYTES("swap_room_bytes", "swap room", 9, "what it may still swap, and the host has room for"),
     NUMBER("swappiness", "swappiness", 10, "its own; version 2 has the host's"),
     COLUMN("is_target", "first", EBB_AS_BOOL, 5, "its limit comes first"),
     NAME("path", "cgroups", 0, "the cgroup and those above it"),
@@ -99,6 +99,23 @@ static struct ebb_cell limit_cell(const struct ebb_emit *emit, struct ebb_fact l
     return ebb__emit_is_human(emit) ? ebb__cell_text("none") : ebb__cell_unknown("no limit is set");
 }
 
+/* "none" would say that nothing is left. */
+static struct ebb_cell room_cell(const struct ebb_emit *emit, struct ebb_fact room)
+{
+    struct ebb_cell cell = limit_cell(emit, room);
+
+    return cell.kind == EBB_CELL_TEXT ? ebb__cell_text("unlimited") : cell;
+}
+
+/* However much a cgroup may swap, the host must have the room. */
+static struct ebb_fact swap_room(const struct ebb_reclaim_facts *facts, const struct ebb_reclaim_level *level)
+{
+    struct ebb_fact host = facts->memory.swap_free_bytes;
+    struct ebb_fact own = level->swap_room_bytes;
+
+    return own.known && host.known && host.value < own.value ? host : own;
+}
+
 static void put_levels(struct ebb_emit *emit, const struct ebb_reclaim_facts *facts)
 {
     ebb__emit_section(emit, &LEVELS);
@@ -106,8 +123,8 @@ static void put_levels(struct ebb_emit *emit, const struct ebb_reclaim_facts *fa
         const struct ebb_reclaim_level *level = &facts->levels[i];
         const struct ebb_cell cells[] = {
             ebb__cell_fact(level->facts.usage_bytes),  limit_cell(emit, level->facts.limit_bytes),
-            limit_cell(emit, level->facts.high_bytes), limit_cell(emit, level->room_bytes),
-            limit_cell(emit, level->swap_room_bytes),  ebb__cell_fact(level->facts.swappiness),
+            limit_cell(emit, level->facts.high_bytes), room_cell(emit, level->room_bytes),
+            room_cell(emit, swap_room(facts, level)),  ebb__cell_fact(level->facts.swappiness),
             ebb__cell_bool(i == facts->target),        ebb__cell_text(level->path),
         };
 
