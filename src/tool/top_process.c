@@ -14,7 +14,7 @@
 /* "1023M " before each line of the picture. */
 #define SCALE_COLUMNS 7
 
-/* What stands in the two columns of figures, in reading order, the most wanted first: a small screen shows what fits. */
+/* What stands in the one or two columns of figures, in reading order, the most wanted first: a small screen shows what fits. */
 static const enum ebb_proc_column FIGURES[] = {
     EBB_PROC_COL_RSS,    EBB_PROC_COL_CPU,     EBB_PROC_COL_ANON,    EBB_PROC_COL_MINFLT,
     EBB_PROC_COL_FILE,   EBB_PROC_COL_MAJFLT,  EBB_PROC_COL_SHMEM,   EBB_PROC_COL_MEM,
@@ -24,7 +24,18 @@ static const enum ebb_proc_column FIGURES[] = {
     EBB_PROC_COL_TIME,   EBB_PROC_COL_AGE,     EBB_PROC_COL_CLASS,   EBB_PROC_COL_NICE,
 };
 
+/* The same in three columns: parts stay below their whole, and pairs together. */
+static const enum ebb_proc_column WIDE_FIGURES[] = {
+    EBB_PROC_COL_RSS,    EBB_PROC_COL_CPU,          EBB_PROC_COL_OOM,     EBB_PROC_COL_ANON,
+    EBB_PROC_COL_MINFLT, EBB_PROC_COL_OOM_ADJ,      EBB_PROC_COL_FILE,    EBB_PROC_COL_MAJFLT,
+    EBB_PROC_COL_VMAS,   EBB_PROC_COL_SHMEM,        EBB_PROC_COL_MEM,     EBB_PROC_COL_VMA_SHARE,
+    EBB_PROC_COL_SWAP,   EBB_PROC_COL_TIME,         EBB_PROC_COL_THREADS, EBB_PROC_COL_HWM,
+    EBB_PROC_COL_AGE,    EBB_PROC_COL_CGROUP_SHARE, EBB_PROC_COL_VIRT,    EBB_PROC_COL_CLASS,
+    EBB_PROC_COL_LOCKED, EBB_PROC_COL_PTE,          EBB_PROC_COL_NICE,    EBB_PROC_COL_HUGETLB,
+};
+
 #define FIGURE_COUNT (sizeof(FIGURES) / sizeof(FIGURES[0]))
+_Static_assert(sizeof(WIDE_FIGURES) == sizeof(FIGURES), "each figure is in both");
 
 /* Names as they are said, where the heading of a list is too short for people who have room. */
 static const char *name_of(enum ebb_proc_column id)
@@ -93,18 +104,19 @@ static void draw_figure(struct ebb_top_pen *pen, const struct ebb_top_facts *fac
     ebb__top_put_field(pen, EBB_TOP_PLAIN, ebb__top_cell_text(column, &cell, text), 8);
 }
 
-/* Two figures in a line where there is room for two. Returns the first free row. */
+/* Several figures in a line where there is room for them. Returns the first free row. */
 static unsigned draw_figures(struct ebb_top_screen *screen, unsigned row, unsigned lines,
                              const struct ebb_top_facts *facts)
 {
     unsigned across = screen->columns >= 100 ? 3 : screen->columns >= 52 ? 2 : 1;
+    const enum ebb_proc_column *figures = across == 3 ? WIDE_FIGURES : FIGURES;
     unsigned gap = screen->columns / across;
 
     for (size_t i = 0; i < FIGURE_COUNT && i / across < lines; i++) {
         struct ebb_top_pen pen = ebb__top_pen(screen, row + (unsigned)(i / across));
 
         pen.column = (unsigned)(i % across) * gap;
-        draw_figure(&pen, facts, FIGURES[i]);
+        draw_figure(&pen, facts, figures[i]);
     }
     return row + (unsigned)((FIGURE_COUNT + across - 1) / across < lines
                                 ? (FIGURE_COUNT + across - 1) / across
