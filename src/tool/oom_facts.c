@@ -231,8 +231,10 @@ int ebb__oom_facts_collect(struct ebb_oom_facts *ret_facts, const char *root)
         facts->rules.earlier_wins = !ebb__host_kernel_is(&facts->host, 5, 3);
     }
     err = ebb__meminfo_read(root, &facts->memory);
-    if (err != 0)
+    if (err != 0) {
+        facts->failed = "/proc/meminfo";
         return err;
+    }
     facts->panic_on_oom = ebb__file_number(root, "/proc/sys/vm/panic_on_oom");
     facts->allocating_task = ebb__file_number(root, "/proc/sys/vm/oom_kill_allocating_task");
     facts->min_ttl_ms = ebb__file_number(root, "/sys/kernel/mm/lru_gen/min_ttl_ms");
@@ -244,8 +246,10 @@ int ebb__oom_facts_collect(struct ebb_oom_facts *ret_facts, const char *root)
         facts->tree_error = ebb__cgroup_walk(root, &facts->tree, add_group, facts);
     if (err == 0 && facts->tree_error == -ENOMEM)
         err = -ENOMEM;
-    if (err != 0)
+    if (err != 0) {
         ebb__oom_facts_fini(facts);
+        facts->failed = "/proc";
+    }
     return err;
 }
 

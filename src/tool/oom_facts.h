@@ -48,7 +48,8 @@ struct ebb_oom_facts {
     struct ebb_oom_task *tasks;
     size_t count;
     size_t capacity;
-    size_t unreadable; /* processes that could not be looked at */
+    const char *failed; /* what could not be read, when collecting has failed */
+    size_t unreadable;  /* processes that could not be looked at */
     bool
         contained; /* no thread of the kernel is to be seen: a container, whose process 1 is not the host's init */
     size_t score_count; /* processes whose oom_score was compared */

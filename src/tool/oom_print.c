@@ -79,7 +79,7 @@ int ebb__oom_collect(struct ebb_oom_facts *ret_facts, const char *root)
 
     if (err == 0)
         return EBB_EXIT_OK;
-    fprintf(stderr, "ebb oom: cannot read %s/proc: %s\n", root, strerror(-err));
+    fprintf(stderr, "ebb oom: cannot read %s%s: %s\n", root, ret_facts->failed, strerror(-err));
     return EBB_EXIT_FAILED;
 }
 

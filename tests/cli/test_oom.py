@@ -258,6 +258,15 @@ def bad_input_is_one_line_and_status_2():
 # ---- screens of other hosts ----
 
 @case
+def a_tree_without_meminfo_names_the_file():
+    with tempfile.TemporaryDirectory() as root:
+        os.makedirs(f"{root}/proc/1")
+        done = run("oom", "--root", root)
+        equal((done.returncode, done.stdout), (1, ""))
+        equal(done.stderr, f"ebb oom: cannot read {root}/proc/meminfo: No such file or directory\n")
+
+
+@case
 def golden_screens():
     for host in golden.HOSTS:
         golden.check(f"oom-{host}", "oom", "--root", golden.tree(host))
