@@ -67,6 +67,15 @@ static int write_adj(pid_t pid, int adj, bool *ret_opened)
     return err;
 }
 
+/* True when the process runs as whoever asks. */
+static bool is_ours(pid_t pid)
+{
+    struct ebb_status status;
+
+    return ebb__status_read("", pid, &status) == 0 && ebb__status_has(&status, EBB_STATUS_UID_REAL) &&
+           status.uid_real == geteuid();
+}
+
 static int set(const struct ebb_target *target, int before, int adj)
 {
     bool opened;
@@ -85,10 +94,12 @@ static int set(const struct ebb_target *target, int before, int adj)
                 geteuid() == 0 ? " although it is root: containers often take it away"
                                : "; try it with sudo");
     else if (err == -EACCES || err == -EPERM)
-        fprintf(
-            stderr,
-            "ebb oom: oom_score_adj of %s (pid %d) stays %d: it belongs to another user; try it with sudo\n",
-            target->name, (int)target->pid, before);
+        fprintf(stderr, "ebb oom: oom_score_adj of %s (pid %d) stays %d: %s; try it with sudo\n",
+                target->name, (int)target->pid, before,
+                is_ours(target->pid)
+                    ? "it runs as this user, but has raised privileges or may not be dumped, so that "
+                      "its files are root's"
+                    : "it belongs to another user");
     else
         fprintf(stderr, "ebb oom: oom_score_adj of %s (pid %d) stays %d: %s\n", target->name,
                 (int)target->pid, before, strerror(-err));

@@ -237,6 +237,24 @@ def lowering_needs_a_capability():
 
 
 @case
+def one_of_ones_own_that_may_not_be_dumped():
+    who = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+    code = "import ctypes, sys; ctypes.CDLL(None).prctl(4, 0); print('ready', flush=True); sys.stdin.read()"
+    with subprocess.Popen(["/usr/bin/python3", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **who) as child:
+        equal(child.stdout.readline(), b"ready\n")
+        try:
+            done = subprocess.run([EBB, "oom", "adj", str(child.pid), "500"], capture_output=True, text=True, check=False,
+                                  timeout=60, **who)
+        except PermissionError as error:
+            raise Skip("the tool cannot be reached by other users") from error
+        finally:
+            child.stdin.close()
+    equal((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
+    contains(done.stderr, "it runs as this user, but")
+    assert "another user" not in done.stderr
+
+
+@case
 def bad_input_is_one_line_and_status_2():
     for arguments in (["explain", "x"], ["explain", "--since", "soon"], ["explain", "--since", "2026-13-01"], ["adj"],
                       ["adj", os.getpid(), 1001], ["adj", os.getpid(), -1001], ["adj", os.getpid(), "--old-scale", 16],
