@@ -4,6 +4,7 @@
  */
 #include "tool/emit.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -24,6 +25,9 @@ static const struct {
     [EBB_FORMAT_CSV] = {"csv", &ebb__emit_csv},
     [EBB_FORMAT_OPENMETRICS] = {"openmetrics", &ebb__emit_openmetrics},
 };
+
+/* Of standard output, the first one. */
+static int write_error;
 
 static const struct ebb_emit_writer *writer_of(const struct ebb_emit *emit)
 {
@@ -64,6 +68,9 @@ int ebb__output_root(const struct ebb_opt_spec *spec, const struct ebb_output *o
         *ret_root = "";
         return EBB_EXIT_OK;
     }
+    /* A variable of a script that was never set must not show this host. */
+    if (output->root[0] == '\0')
+        return ebb__opt_usage(spec, "--root needs the folder of a captured tree");
     snprintf(path, sizeof(path), "%s/proc", output->root);
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
         fprintf(stderr, "ebb %s: %s is no captured tree: it has no folder proc\n", spec->command,
@@ -77,6 +84,18 @@ int ebb__output_root(const struct ebb_opt_spec *spec, const struct ebb_output *o
 bool ebb__emit_is_human(const struct ebb_emit *emit)
 {
     return emit->format == EBB_FORMAT_HUMAN;
+}
+
+/* stdio keeps that a write failed, but not why. */
+static void remember_failure(const struct ebb_emit *emit)
+{
+    if (write_error == 0 && ferror(emit->stream))
+        write_error = errno;
+}
+
+int ebb__emit_write_error(void)
+{
+    return write_error;
 }
 
 void ebb__emit_begin(struct ebb_emit *emit)
@@ -96,6 +115,7 @@ static void end_section(struct ebb_emit *emit)
     if (emit->section == NULL)
         return;
     writer_of(emit)->section_end(emit);
+    remember_failure(emit);
     emit->section = NULL;
 }
 
@@ -110,6 +130,7 @@ void ebb__emit_section(struct ebb_emit *emit, const struct ebb_section *section)
 void ebb__emit_row(struct ebb_emit *emit, const struct ebb_cell *cells)
 {
     writer_of(emit)->row(emit, cells);
+    remember_failure(emit);
 }
 
 void ebb__emit_note(struct ebb_emit *emit, const char *key, const char *format, ...)
@@ -121,14 +142,17 @@ void ebb__emit_note(struct ebb_emit *emit, const char *key, const char *format, 
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     writer_of(emit)->note(emit, key, text);
+    remember_failure(emit);
 }
 
 void ebb__emit_end(struct ebb_emit *emit)
 {
     end_section(emit);
     writer_of(emit)->end(emit);
+    remember_failure(emit);
     emit->report_count++;
     fflush(emit->stream);
+    remember_failure(emit);
 }
 
 const char *ebb__emit_plain(const struct ebb_column *column, const struct ebb_cell *cell,

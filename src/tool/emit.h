@@ -179,7 +179,8 @@ struct ebb_emit {
 /* Sets `emit` up for standard output from the options. EBB_EXIT_OK, or EBB_EXIT_USAGE after a line on standard error. */
 int ebb__emit_init(struct ebb_emit *emit, const struct ebb_opt_spec *spec, const struct ebb_output *output);
 
-/* The root that was asked for: "" for this host. EBB_EXIT_OK, or EBB_EXIT_FAILED after a line on standard error when it is no captured tree. */
+/* The root that was asked for: "" for this host. EBB_EXIT_OK, or another exit status after a line on standard error when it is no captured
+ * tree. */
 int ebb__output_root(const struct ebb_opt_spec *spec, const struct ebb_output *output, const char **ret_root);
 
 /* A report. May be called again after ebb__emit_end(), for the next look. */
@@ -191,6 +192,9 @@ void ebb__emit_note(struct ebb_emit *emit, const char *key, const char *format, 
 
 /* Ends the report and flushes it: who reads a pipe sees it now. */
 void ebb__emit_end(struct ebb_emit *emit);
+
+/* Why rows did not reach standard output: an errno, or 0 when nothing is known of it. */
+int ebb__emit_write_error(void);
 
 /* True when people read: for what has no place in machine formats, such as a bar or a picture. */
 bool ebb__emit_is_human(const struct ebb_emit *emit);

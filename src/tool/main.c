@@ -8,23 +8,24 @@
 #include <string.h>
 
 #include "tool/cmd.h"
+#include "tool/emit.h"
 
 /* A report that is cut short by a full disk must not look like success. Returns the exit status. */
 static int finish(int status)
 {
     size_t pending = __fpending(stdout);
-    int err = 0;
+    bool lost = ferror(stdout) != 0;
+    int err = ebb__emit_write_error();
 
-    if (ferror(stdout))
-        err = EIO;
-    if (fflush(stdout) != 0)
+    if (fflush(stdout) != 0 && err == 0)
         err = errno;
     /* A standard output that was closed from the start is no error when nothing was written to it. */
     if (fclose(stdout) != 0 && err == 0 && !(errno == EBADF && pending == 0))
         err = errno;
-    if (err == 0 || err == EPIPE)
+    if ((err == 0 && !lost) || err == EPIPE)
         return status;
-    fprintf(stderr, "ebb: cannot write to standard output: %s\n", strerror(err));
+    fprintf(stderr, "ebb: cannot write to standard output: %s\n",
+            err == 0 ? "part of it was lost" : strerror(err));
     return status == EBB_EXIT_OK ? EBB_EXIT_FAILED : status;
 }
 

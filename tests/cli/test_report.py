@@ -88,6 +88,10 @@ def options_are_checked():
     done = run("maps", "--root", "/dev", 1)
     equal((done.returncode, done.stdout), (1, ""))
     contains(done.stderr, "/dev is no captured tree")
+    for command in (["maps", 1], ["ps"], ["oom"], ["vm"], ["reclaim"]):
+        done = run(*command, "--root", "")
+        equal((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1))
+        contains(done.stderr, "--root needs the folder")
 
 
 @case
