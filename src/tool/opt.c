@@ -120,16 +120,26 @@ static int store(const struct ebb_opt *row, const char *value)
     return -EINVAL;
 }
 
+/* True for a number that was refused for its size only. */
+static bool is_above(const char *value)
+{
+    return value[0] >= '1' && value[0] <= '9' && value[strspn(value, "0123456789")] == '\0';
+}
+
 /* Says what a value should have been. */
 static void complain_value(const struct ebb_opt_spec *spec, const struct ebb_opt *row, const char *value)
 {
     if (row->kind == EBB_OPT_LIST)
         ebb__opt_usage(spec, "--%s may be given %d times", row->name, EBB_OPT_LIST_MAX);
+    else if (row->kind != EBB_OPT_DURATION && is_above(value))
+        ebb__opt_usage(spec, "--%s: '%s' is more than %d, the largest that it may be", row->name, value,
+                       INT_MAX);
     else
         ebb__opt_usage(spec, "--%s: '%s' is not %s", row->name, value,
-                       row->kind == EBB_OPT_PID     ? "a process id"
-                       : row->kind == EBB_OPT_COUNT ? "a whole number above 0"
-                                                    : "a duration such as 500ms, 2s, 0.5 or 1m");
+                       row->kind == EBB_OPT_PID ? "a process id"
+                       : row->kind == EBB_OPT_COUNT
+                           ? "a whole number above 0"
+                           : "a duration such as 500ms, 2s, 0.5 or 1m, of 24 hours at most");
 }
 
 /* Builds the two descriptions that getopt_long() wants. */

@@ -74,6 +74,16 @@ def usage_errors_are_one_line_and_status_2():
 
 
 @case
+def numbers_that_are_too_large_name_the_largest():
+    for args in (["ps", "-n", "99999999999999"], ["oom", "--top", "2147483648"], ["run", "--check", "99999999999"]):
+        done = run(EBB, *args)
+        equal((args, done.returncode, done.stdout), (args, 2, ""))
+        contains(done.stderr, "is more than 2147483647")
+    contains(run(EBB, "run", "-t", "1441m", "true").stderr, "24 hours at most")
+    contains(run(EBB, "ps", "-n", "0").stderr, "is not a whole number above 0")
+
+
+@case
 def unknown_commands_get_a_suggestion_when_one_is_near():
     equal(run(EBB, "rnu").stderr, "ebb: 'rnu' is not a command; did you mean 'run'?\n")
     equal(run(EBB, "completoin").stderr, "ebb: 'completoin' is not a command; did you mean 'completion'?\n")
@@ -83,10 +93,12 @@ def unknown_commands_get_a_suggestion_when_one_is_near():
 
 @case
 def output_that_is_lost_is_an_error():
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        done = subprocess.run([EBB, "help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    equal(done.returncode, 1)
-    equal(done.stderr, "ebb: cannot write to standard output: No space left on device\n")
+    for args in (["help"], ["ps"], ["ps", "--json"], ["ps", "--format", "jsonl"], ["ps", "--format", "csv"],
+                 ["ps", "--format", "openmetrics"], ["vm"], ["maps", os.getpid()], ["maps", "--json", os.getpid()]):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([EBB, *map(str, args)], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        equal((args, done.returncode), (args, 1))
+        equal(done.stderr, "ebb: cannot write to standard output: No space left on device\n")
     equal(run("sh", "-c", '"$0" help >&-', EBB).returncode, 1)
     equal(run("sh", "-c", '"$0" nonsense >&-', EBB).stderr.count("standard output"), 0)
 
