@@ -61,9 +61,17 @@ static int read_file(const char *file, struct ebb_oom_log_file *log)
     return err;
 }
 
-static int fail(const char *name, int err, bool buffer)
+/* `root` is NULL when a file was named. */
+static int fail(const char *name, int err, const char *root)
 {
-    if (buffer && (err == -EPERM || err == -EACCES))
+    bool buffer = root != NULL;
+
+    if (buffer && !ebb__host_is_live(root) && err == -ENOENT)
+        fprintf(stderr,
+                "ebb oom: %s holds no log of the kernel: give one of that host with --file, such as "
+                "what journalctl -k prints there\n",
+                root);
+    else if (buffer && (err == -EPERM || err == -EACCES))
         fprintf(stderr, "ebb oom: the kernel's log may not be read: it needs CAP_SYSLOG "
                         "(kernel.dmesg_restrict); or give a log "
                         "with --file, such as what journalctl -k prints\n");
@@ -80,7 +88,7 @@ int ebb__oom_log_file_read(const char *root, const char *file, struct ebb_oom_lo
     int err;
 
     if (text == MAP_FAILED)
-        return fail("memory for the log", -errno, false);
+        return fail("memory for the log", -errno, NULL);
     log.text = text;
     if (file != NULL) {
         err = read_file(file, &log);
@@ -94,7 +102,7 @@ int ebb__oom_log_file_read(const char *root, const char *file, struct ebb_oom_lo
     }
     if (err != 0) {
         ebb__oom_log_file_fini(&log);
-        return fail(file != NULL ? file : "/dev/kmsg", err, file == NULL);
+        return fail(file != NULL ? file : "/dev/kmsg", err, file != NULL ? NULL : root);
     }
     *ret_log = log;
     return EBB_EXIT_OK;

@@ -237,6 +237,15 @@ def lowering_needs_a_capability():
 
 
 @case
+def a_captured_tree_without_a_log_points_to_a_file():
+    with tempfile.TemporaryDirectory() as root:
+        os.mkdir(f"{root}/proc")
+        done = run("explain", "--root", root)
+        equal((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
+        contains(done.stderr, f"{root} holds no log of the kernel: give one of that host with --file")
+
+
+@case
 def one_of_ones_own_that_may_not_be_dumped():
     who = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     code = "import ctypes, sys; ctypes.CDLL(None).prctl(4, 0); print('ready', flush=True); sys.stdin.read()"
