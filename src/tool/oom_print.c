@@ -396,7 +396,7 @@ int ebb__oom_predict(const struct ebb_opt_spec *spec, const struct ebb_oom_optio
     char path[EBB_CGROUP_PATH_BYTES];
     int status = EBB_EXIT_OK;
 
-    if (options->scope != NULL && ebb__target_is_group(options->scope)) {
+    if (options->scope != NULL && (options->scope[0] == '/' || ebb__target_is_group(options->scope))) {
         status = ebb__target_find_cgroup("oom", root, options->scope, &tree, path);
         found.scope = path;
     }

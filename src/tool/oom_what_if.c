@@ -76,7 +76,7 @@ static int what_if_limit(const struct ebb_opt_spec *spec, struct ebb_oom_facts *
 {
     struct ebb_cgroup_tree tree;
     char path[EBB_CGROUP_PATH_BYTES];
-    bool has_path = ebb__target_is_group(who);
+    bool has_path = who[0] == '/' || ebb__target_is_group(who);
     struct ebb_oom_group *group;
     uint64_t bytes;
     int status;

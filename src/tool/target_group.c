@@ -182,19 +182,41 @@ int ebb__target_group_tree(const char *command, const char *root, const char *te
     return EBB_EXIT_OK;
 }
 
+/* Writes a path without "//", "/./" and a '/' at its end. False when it is too long, or would leave what it names by "..". */
+static bool normalise(const char *path, char ret_path[EBB_CGROUP_PATH_BYTES])
+{
+    size_t len = 0;
+
+    while (*(path += strspn(path, "/")) != '\0') {
+        size_t part = strcspn(path, "/");
+
+        if (part == 2 && memcmp(path, "..", 2) == 0)
+            return false;
+        if (part != 1 || *path != '.') {
+            if (len + 1 + part >= EBB_CGROUP_PATH_BYTES)
+                return false;
+            ret_path[len] = '/';
+            memcpy(ret_path + len + 1, path, part);
+            len += 1 + part;
+        }
+        path += part;
+    }
+    if (len == 0)
+        ret_path[len++] = '/';
+    ret_path[len] = '\0';
+    return true;
+}
+
 int ebb__target_group_path(const char *command, const char *root, const char *text,
                            const struct ebb_cgroup_tree *tree, char ret_path[EBB_CGROUP_PATH_BYTES])
 {
     const char *path = begins_with(text, CGROUP) ? text + strlen(CGROUP) : text;
-    size_t len = strlen(path);
     int err;
 
-    while (len > 1 && path[len - 1] == '/')
-        len--;
-    if (*path != '/' || len >= EBB_CGROUP_PATH_BYTES)
+    if (*path != '/')
         return fail(command, text, "a path of a cgroup begins with '/', the top of the tree", EBB_EXIT_USAGE);
-    memcpy(ret_path, path, len);
-    ret_path[len] = '\0';
+    if (!normalise(path, ret_path))
+        return fail(command, text, "a path of a cgroup has no '..', and 4095 bytes at most", EBB_EXIT_USAGE);
     err = ebb__cgroup_check(root, tree, ret_path);
     if (err == -ENOENT)
         return fail(command, text, "there is no such memory cgroup", EBB_EXIT_NO_TARGET);

@@ -254,6 +254,27 @@ def parents_that_go_round_end():
 
 
 @case
+def paths_of_cgroups_have_one_form():
+    with trees() as made:
+        for tree in made:
+            tree.process(60, 1, "/system.slice/a.service")
+            for path in ("//system.slice/./a.service/", "/./system.slice//a.service/.", "/system.slice/a.service///"):
+                equal(tree.path("cgroup:" + path), "/system.slice/a.service")
+                equal(tree.path(path), "/system.slice/a.service")
+                for how in ("--scope", path), ("--scope", "cgroup:" + path), ("--what-if", f"limit:{path}=512M"):
+                    done = tree.ebb("oom", "--json", *how)
+                    equal((how, done.returncode, done.stderr), (how, 0, ""))
+                    contains([row["scope"] for row in rows(done.stdout, "scopes")], "/system.slice/a.service")
+            equal(tree.path("/."), "/")
+            for path in ("/../../", "/system.slice/..", "/.." + "/x"):
+                tree.refuses("vm", path, 2, "has no '..'")
+                tree.refuses("ps", "cgroup:" + path, 2, "has no '..'")
+                equal(tree.ebb("oom", "--scope", path).returncode, 2)
+            tree.cgroup("/..a")
+            equal(tree.path("/..a"), "/..a")
+
+
+@case
 def the_name_of_one_that_has_ended():
     with trees() as made:
         for tree in made:
