@@ -93,11 +93,6 @@ static bool parse_pid(const char *text, const char *end, pid_t *ret_pid)
     return true;
 }
 
-static bool has_ended(const struct ebb_status *status)
-{
-    return ebb__status_has(status, EBB_STATUS_STATE) && strchr("ZX", status->state) != NULL;
-}
-
 /* A zombie: ps(1) lists it, so it must not be denied. */
 static int report_zombie(const struct ebb_target *target, pid_t pid, const struct ebb_status *status)
 {
@@ -117,11 +112,7 @@ static int take_pid(struct ebb_target *target, pid_t pid, bool zombie_too)
     struct ebb_status status;
     int err = ebb__status_read(target->root, pid, &status);
 
-<<<<<<< HEAD
-    if (err != 0 || has_ended(&status)) {
-=======
     if (err != 0) {
->>>>>>> a35ead5 (target: a process that has ended and waits for its parent is told of, and ps shows it)
         fprintf(stderr, "ebb %s: there is no process %d\n", target->command, (int)pid);
         return EBB_EXIT_NO_TARGET;
     }
@@ -192,11 +183,7 @@ static bool has_name(const char *root, pid_t pid, const char *name, enum look ho
 
     if ((root[0] == '\0' && pid == getpid()) || ebb__status_read(root, pid, &status) != 0 ||
         !ebb__status_has(&status, EBB_STATUS_NAME) || !ebb__status_has(&status, EBB_STATUS_STATE) ||
-<<<<<<< HEAD
-        has_ended(&status))
-=======
         has_ended(&status) != (how == ZOMBIES))
->>>>>>> a35ead5 (target: a process that has ended and waits for its parent is told of, and ps shows it)
         return false;
     if (how == ZOMBIES)
         return strncmp(status.name, name, COMM_LEN) == 0;
