@@ -4,6 +4,8 @@
  */
 #include "tool/zones.h"
 
+#include <errno.h>
+
 #include "model/reclaim.h"
 
 #define BYTES(k, h, w, text)                                                                                 \
@@ -31,15 +33,24 @@ static const struct ebb_section ZONES = {
 
 static struct ebb_cell pages(struct ebb_fact pages, struct ebb_fact page_bytes)
 {
+    uint64_t bytes;
+
     if (!pages.known || !page_bytes.known)
         return ebb__cell_fact(pages.known ? page_bytes : pages);
-    return ebb__cell_number(pages.value * page_bytes.value);
+    if (__builtin_mul_overflow(pages.value, page_bytes.value, &bytes))
+        return ebb__cell_fact(ebb__fact_unknown(-EOVERFLOW));
+    return ebb__cell_number(bytes);
 }
 
 static struct ebb_cell distance(int64_t pages, struct ebb_fact page_bytes)
 {
-    return page_bytes.known ? ebb__cell_signed(pages * (int64_t)page_bytes.value)
-                            : ebb__cell_fact(page_bytes);
+    int64_t bytes;
+
+    if (!page_bytes.known)
+        return ebb__cell_fact(page_bytes);
+    if (__builtin_mul_overflow(pages, page_bytes.value, &bytes))
+        return ebb__cell_fact(ebb__fact_unknown(-EOVERFLOW));
+    return ebb__cell_signed(bytes);
 }
 
 static const char *state_name(enum ebb_reclaim_state state)

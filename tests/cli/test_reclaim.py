@@ -94,6 +94,18 @@ AGES = "memcg     1 /\n node     0\n          4     9000       1000         20 \
 
 
 @case
+def sizes_that_do_not_fit_are_not_known():
+    def huge(old):
+        return re.sub(r"(\n +(?:min|low|high|managed)) +[0-9]+", r"\g<1> 1", re.sub("pages free +[0-9]+", f"pages free {2**63 - 9}", old))
+
+    zone = report("--root", changed_tree("x86-4.18", {"/proc/zoneinfo": huge}))["zones"][0]
+    for key in ("free_bytes", "to_kswapd_bytes", "to_direct_bytes"):
+        equal((key, zone[key]), (key, None))
+        contains(zone["unknown"][key].lower(), "too large")
+    equal(zone["low_bytes"], 4096)
+
+
+@case
 def golden_screen_of_generations():
     root = changed_tree("arm64-6.1", {"/sys/kernel/mm/lru_gen/enabled": "0x0007\n", "/sys/kernel/debug/lru_gen": AGES,
                                       "/proc/meminfo": replaced("SwapFree: +[0-9]+", "SwapFree: 8388544")})
