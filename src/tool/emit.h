@@ -20,7 +20,7 @@
  *   openmetrics  a family for each column with a number, ebb_COMMAND_SECTION_COLUMN with the suffix of its unit; columns
  *                marked as labels name the row. A report ends in "# EOF"; a repeated one is as many expositions
  *
- * Texts may hold anything. Bytes that are no UTF-8 are replaced, except in CSV, which has no encoding; what would move a
+ * Texts may hold anything. Every format is UTF-8, and bytes that are none are replaced; what would move a
  * terminal's cursor, or make it write backwards, is "?" for people. A real number that is none (0 / 0) is not known.
  *
  * Costs: rows leave at once, so a table may be as long as it likes; OpenMetrics, which wants families together, and notes in JSON are

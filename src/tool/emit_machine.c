@@ -165,19 +165,26 @@ const struct ebb_emit_writer ebb__emit_jsonl = {nothing, nothing, jsonl_row, not
 
 /* ---- CSV, RFC 4180 ---- */
 
+/* With U+FFFD for each byte that is no UTF-8: readers of CSV refuse a whole file for one such name. */
 static void put_csv(FILE *stream, const char *text)
 {
-    if (text[strcspn(text, ",\"\r\n")] == '\0') {
-        fputs(text, stream);
-        return;
-    }
-    fputc('"', stream);
-    for (; *text != '\0'; text++) {
+    bool quoted = text[strcspn(text, ",\"\r\n")] != '\0';
+
+    if (quoted)
+        fputc('"', stream);
+    while (*text != '\0') {
+        unsigned len = ebb__utf8_len(text);
+
         if (*text == '"')
             fputc('"', stream);
-        fputc(*text, stream);
+        if (len == 0)
+            fputs("\xef\xbf\xbd", stream);
+        else
+            fwrite(text, 1, len, stream);
+        text += len == 0 ? 1 : len;
     }
-    fputc('"', stream);
+    if (quoted)
+        fputc('"', stream);
 }
 
 static void csv_section_begin(struct ebb_emit *emit)

@@ -83,26 +83,23 @@ def no_column_is_called_as_what_stands_before_the_cells():
 
 
 @case
-def csv_comes_back_byte_for_byte():
-    text = sample("csv", "-", "2", "single").decode("utf-8", "surrogateescape")
+def csv_comes_back_as_it_was():
+    text = sample("csv", "-", "2", "single").decode("utf-8")
     rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     equal(len({len(row) for row in rows}), 1)
     equal(rows[0][:4], ["section", "time", "name", "pid"])
     equal(len(rows), 1 + 2 * 11)  # one table has one head
-    names = [row[2].encode("utf-8", "surrogateescape") for row in rows[1:11]]
-    equal(names[5], b"\xff\xfe\xc3")
-    equal(names[3], b"two\nlines")
-    equal(names[1], b'a"b')
+    equal([row[2] for row in rows[1:11]], NAMES)
     equal(rows[1][4:], [str(HUGE), "-1536", "2048.5", "12.5", str(HUGE), "0.25", "1500", "0x7fff", "true", 'it, "is"'])
     equal(rows[11][4:], [""] * 10)
 
 
 @case
 def csv_has_a_head_for_each_section():
-    text = sample("csv").decode("utf-8", "surrogateescape")
+    text = sample("csv").decode("utf-8")
     rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     equal([row[0] for row in rows], ["section"] + ["tasks"] * 11 + ["section", "section", "one_task"])
-    rows = list(csv.reader(io.StringIO(sample("csv", "-", "1", "no-header").decode("utf-8", "replace"), newline="")))
+    rows = list(csv.reader(io.StringIO(sample("csv", "-", "1", "no-header").decode("utf-8"), newline="")))
     equal([row[0] for row in rows], ["tasks"] * 11 + ["one_task"])
 
 
