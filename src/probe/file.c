@@ -7,21 +7,34 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "probe/host.h"
 #include "probe/proc.h"
 #include "probe/scan.h"
+
+int ebb__file_open_whole(const char *root, const char *whole)
+{
+    struct stat st;
+    int fd = open(whole, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd < 0)
+        return -errno;
+    if (ebb__host_is_live(root) || (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))))
+        return fd;
+    close(fd);
+    return -EBADMSG;
+}
 
 int ebb__file_open(const char *root, const char *path)
 {
     char whole[EBB_PROC_PATH_BYTES];
     int len = snprintf(whole, sizeof(whole), "%s%s", root, path);
-    int fd;
 
     if (len < 0 || (size_t)len >= sizeof(whole))
         return -ENAMETOOLONG;
-    fd = open(whole, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    return fd >= 0 ? fd : -errno;
+    return ebb__file_open_whole(root, whole);
 }
 
 int ebb__file_read_fd(int fd, void *buf, size_t buf_bytes, size_t *ret_bytes)

@@ -5,7 +5,6 @@
 #include "probe/proc.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,12 +48,8 @@ int ebb__proc_open(const char *root, pid_t pid, const char *file)
 {
     char path[EBB_PROC_PATH_BYTES];
     int err = ebb__proc_path(root, pid, file, path, sizeof(path));
-    int fd;
 
-    if (err != 0)
-        return err;
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    return fd >= 0 ? fd : -errno;
+    return err != 0 ? err : ebb__file_open_whole(root, path);
 }
 
 int ebb__proc_read(const char *root, pid_t pid, const char *file, void *buf, size_t buf_bytes,

@@ -283,6 +283,19 @@ def what_is_not_there_is_said():
 
 
 @case
+def a_tree_with_files_that_never_end_is_left():
+    root = os.path.join(tap.folder(), "endless")
+    shutil.copytree(golden.tree("x86-4.18"), root)
+    for name in ("stat", "zoneinfo", "vmstat", "1834/status"):
+        os.remove(f"{root}/proc/{name}")
+        os.symlink("/dev/zero", f"{root}/proc/{name}")
+    done = run(EBB, "vm", "--json", "--root", root, timeout=20)
+    equal(done.returncode, 0)
+    contains(done.stdout, "the source is damaged")
+    equal(run(EBB, "ps", "--root", root, timeout=20).returncode, 0)
+
+
+@case
 def an_ordinary_user_sees_the_same():
     need_root()
     done = run(EBB, "vm", "--json", user="nobody", group="nogroup")
