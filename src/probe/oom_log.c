@@ -362,6 +362,8 @@ bool ebb__oom_log_next(struct ebb_oom_log *log, struct ebb_oom_kill *ret_kill)
             forget(&taken);
         watch_sequence(log, &text.stamp);
         kind = ebb__oom_line_take(text, &taken);
+        log->kernel_count +=
+            kind != EBB_OOM_LINE_OTHER || text.stamp.text[0] != '\0' || text.stamp.boot_us.known;
         switch (kind) {
         case EBB_OOM_LINE_INVOKED:
             /* Taken anew: the last report may have lost its end. */

@@ -123,6 +123,7 @@ struct ebb_oom_log {
     uint64_t no_victim_count;   /* "no killable processes" */
     uint64_t panic_count;       /* panic_on_oom */
     uint64_t suppressed;        /* messages that the rate limit held back */
+    uint64_t kernel_count;      /* lines that have a stamp of the kernel's, or tell of a kill */
     struct ebb_oom_kill report; /* the open one, or the last one for the kills of its group */
     bool open;
     bool grouped; /* the last report goes on with the members of a group */

@@ -350,6 +350,9 @@ static void note_log(const struct explain *explain)
 
     if (explain->shown == 0)
         ebb__emit_note(emit, "none", "The log tells of no kill%s.", explain->has_since ? " since then" : "");
+    if (explain->walk.kernel_count == 0 && !explain->ours)
+        ebb__emit_note(emit, "not_a_log",
+                       "No line of it has been understood as one of a kernel's: is it the right file?");
     if (explain->unreported != 0)
         ebb__emit_note(emit, "unreported",
                        "Of %" PRIu64

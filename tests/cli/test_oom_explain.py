@@ -246,6 +246,21 @@ def a_captured_tree_without_a_log_points_to_a_file():
 
 
 @case
+def a_file_that_is_no_log_is_told_from_a_quiet_one():
+    with tempfile.TemporaryDirectory() as folder:
+        for text, known in (("Hello.\nThis is a letter.\n", False), ("", False),
+                            ("Mar  4 10:20:30 db sshd[7]: Accepted publickey\n", False),
+                            ("[    0.000000] Linux version 6.1.0\n", True),
+                            ("6,339,5140900,-;NET: Registered\n", True),
+                            ("Mar  4 10:20:30 db kernel: [    1.000000] NET: Registered\n", True)):
+            path = os.path.join(folder, "log")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            keys = [note["key"] for note in report("explain", "--file", path)["notes"]]
+            equal((text, keys), (text, ["none"] if known else ["none", "not_a_log"]))
+
+
+@case
 def one_of_ones_own_that_may_not_be_dumped():
     who = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     code = "import ctypes, sys; ctypes.CDLL(None).prctl(4, 0); print('ready', flush=True); sys.stdin.read()"
