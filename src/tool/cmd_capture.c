@@ -351,8 +351,8 @@ static void estimate(const pid_t *pids, unsigned pid_count)
         ebb__procs_close(&procs);
     }
     /* smaps and smaps_rollup: twice. */
-    fprintf(stderr, "ebb capture: reading the pages of all processes, %s, takes about %s\n",
-            ebb__units_bytes(rss_bytes, size),
+    fprintf(stderr, "ebb capture: reading the pages of %s, %s, takes about %s\n",
+            pid_count == 0 ? "all processes" : "the chosen processes", ebb__units_bytes(rss_bytes, size),
             ebb__units_ms(2 * MS_FOR_EACH_GIB * (rss_bytes >> 20) / 1024 + 1, time));
 }
 

@@ -147,6 +147,7 @@ def command_lines_and_pages_when_asked_for():
         path = place("deep")
         done = run(EBB, "capture", "--cmdline", "--deep", "-p", pid, path)
         equal(done.returncode, 0)
+        contains(done.stderr, "the pages of the chosen processes, ")
         contains(done.stderr, "takes about")
         contains(read(path, "proc", pid, "cmdline"), "secret")
         contains(read(path, "proc", pid, "smaps"), "VmFlags:")
