@@ -19,7 +19,7 @@ const char *ebb__fact_why(struct ebb_fact fact)
     case EOPNOTSUPP:
         return "this kernel does not have it";
     case ENOENT:
-        return "there is no such file on this host";
+        return "there is no such file";
     case ESRCH:
         return "the process has ended";
     case EACCES:

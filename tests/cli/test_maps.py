@@ -398,7 +398,7 @@ def tree_without_smaps():
     assert re.search(r"^0000000000010000 +64 +- +- r---- +a$", done.stdout, re.M), done.stdout
     assert re.search(r"^total kB +128 +- +- *$", done.stdout, re.M), done.stdout
     row = report(77, "--root", root)["mappings"][0]
-    equal((row["rss_bytes"], row["unknown"]["rss_bytes"]), (None, "there is no such file on this host"))
+    equal((row["rss_bytes"], row["unknown"]["rss_bytes"]), (None, "there is no such file"))
     contains(run(EBB, "maps", "-X", "--root", root, 77).stdout, "rest")
     equal(run(EBB, "maps", "--root", "/nonexistent", 77).returncode, 1)
     equal(run(EBB, "maps", "--root", root, 78).returncode, 42)
@@ -450,7 +450,7 @@ def budget_of_a_tree():
     equal((twice["growth_per_hour"], twice["unknown"]["limit_in_ms"]), (0, "the number does not grow"))
     os.unlink(os.path.join(root, "proc/sys/vm/max_map_count"))
     budget = report(77, "--budget", "--root", root)["budget"][0]
-    equal((budget["limit"], budget["unknown"]["limit"]), (None, "there is no such file on this host"))
+    equal((budget["limit"], budget["unknown"]["limit"]), (None, "there is no such file"))
 
 
 # ---- screens of other hosts ----
