@@ -502,3 +502,58 @@ int ebb__oom_log_read(const char *root, char *buf, size_t buf_bytes, size_t *ret
     close(fd);
     return err;
 }
+
+/* How much of a record is kept, without its newline. `open` follows whether it lies within a report. */
+static size_t kept_of(const char *line, size_t len, bool *open)
+{
+    static struct ebb_oom_kill scratch;
+    struct ebb_oom_text text;
+
+    if (!ebb__oom_log_strip(line, len, &text) || !text.stamp.sequence.known)
+        return 0;
+    forget(&scratch);
+    switch (ebb__oom_line_take(text, &scratch)) {
+    case EBB_OOM_LINE_INVOKED:
+        *open = true;
+        return len;
+    case EBB_OOM_LINE_KILLED:
+    case EBB_OOM_LINE_NO_VICTIM:
+        *open = false;
+        return len;
+    case EBB_OOM_LINE_DETAIL:
+    case EBB_OOM_LINE_HEADINGS:
+    case EBB_OOM_LINE_ROW:
+        if (*open)
+            return len;
+        break;
+    case EBB_OOM_LINE_GROUP:
+    case EBB_OOM_LINE_REAPER:
+    case EBB_OOM_LINE_PANIC:
+    case EBB_OOM_LINE_SUPPRESSED:
+        return len;
+    case EBB_OOM_LINE_OTHER:
+        break;
+    }
+    return *open ? (size_t)(text.at - line) : 0;
+}
+
+size_t ebb__oom_log_keep_kills(char *text, size_t len)
+{
+    const char *end = text + len;
+    char *to = text;
+    bool open = false;
+
+    for (const char *at = text; at < end;) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        size_t line_len = (size_t)((newline == NULL ? end : newline) - at);
+        size_t kept = newline == NULL ? 0 : kept_of(at, line_len, &open);
+
+        if (kept != 0) {
+            memmove(to, at, kept);
+            to += kept;
+            *to++ = '\n';
+        }
+        at += line_len + (newline != NULL);
+    }
+    return (size_t)(to - text);
+}

@@ -156,4 +156,8 @@ struct ebb_fact ebb__oom_kill_page_bytes(const struct ebb_oom_kill *kill);
  * 0, or -errno: -EPERM means that kernel.dmesg_restrict wants CAP_SYSLOG. */
 int ebb__oom_log_read(const char *root, char *buf, size_t buf_bytes, size_t *ret_len);
 
+/* Keeps, in place, of a log in the form of /dev/kmsg what tells of kills. Of other records within a report, such as registers and
+ * what programs have written meanwhile, the fronts stay, so that none seems to be missing. Returns the new length. */
+size_t ebb__oom_log_keep_kills(char *text, size_t len);
+
 #endif

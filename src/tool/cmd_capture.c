@@ -356,6 +356,45 @@ static void estimate(const pid_t *pids, unsigned pid_count)
             ebb__units_ms(2 * MS_FOR_EACH_GIB * (rss_bytes >> 20) / 1024 + 1, time));
 }
 
+/* ---- the kernel's log ---- */
+
+/* Larger than the kernel's buffer is in practice; memory is taken as it is used. */
+#define LOG_BYTES ((size_t)64 << 20)
+
+static int log_error;
+
+/* The whole log may hold what programs have written there: only what tells of kills is copied. */
+static int copy_log(void)
+{
+    char *text = malloc(LOG_BYTES);
+    size_t len = 0;
+    int err = 0;
+
+    if (text == NULL)
+        return -ENOMEM;
+    log_error = ebb__oom_log_read("", text, LOG_BYTES, &len);
+    if (log_error == -EMSGSIZE)
+        log_error = 0; /* the end is missing; what fits has kills too */
+    if (log_error == 0) {
+        len = ebb__oom_log_keep_kills(text, len);
+        err = ebb__capture_text(&capture, "/dev/kmsg", text, len);
+        capture.file_count++;
+        capture.bytes += len;
+    }
+    free(text);
+    return err;
+}
+
+static void put_log_of_manifest(FILE *stream)
+{
+    if (log_error == -EPERM || log_error == -EACCES)
+        fputs("left out: dev/kmsg: the kernel's log may not be read: it needs CAP_SYSLOG\n", stream);
+    else if (log_error != 0)
+        fprintf(stream, "left out: dev/kmsg: %s\n", ebb__fact_why(ebb__fact_unknown(log_error)));
+    else
+        fputs("dev/kmsg: only what tells of kills for memory\n", stream);
+}
+
 /* ---- the manifest ---- */
 
 static int write_manifest(void)
@@ -383,6 +422,7 @@ static int write_manifest(void)
         fputs("left out: command lines, which may hold passwords (--cmdline)\n", stream);
     if (!options.deep)
         fputs("left out: smaps of processes (--deep)\n", stream);
+    put_log_of_manifest(stream);
     if (capture.left_out_stream != NULL) {
         fflush(capture.left_out_stream);
         fwrite(capture.left_out, 1, capture.left_out_bytes, stream);
@@ -488,6 +528,8 @@ static int copy_all(const pid_t *pids, unsigned pid_count)
         err = copy_cgroups(pids, pid_count);
     if (err == 0)
         err = copy_processes(pids, pid_count);
+    if (err == 0)
+        err = copy_log();
     if (err == 0)
         err = write_manifest();
     if (capture.left_out_stream != NULL)

@@ -156,6 +156,28 @@ def command_lines_and_pages_when_asked_for():
 
 
 @case
+def the_kernels_log_tells_of_kills_only():
+    path = place("log")
+    with Sleeper() as pid:
+        equal(run(EBB, "capture", "-p", pid, path).returncode, 0)
+    missing = [line for line in left_out(path) if line.startswith("dev/kmsg: ")]
+    if missing:
+        assert not os.path.exists(path + "/dev/kmsg")
+        shutil.rmtree(path)
+        raise Skip(missing[0])
+    contains(manifest(path), "\ndev/kmsg: only what tells of kills for memory\n")
+    for line in read(path, "dev", "kmsg").splitlines():
+        assert re.match("[0-9]+,[0-9]+,[0-9]+,", line), line
+    done = run(EBB, "oom", "explain", "--json", "--root", path)
+    equal((done.returncode, done.stderr), (0, ""))
+    kept, live = ([kill["pid"] for kill in json.loads(text)["kills"]]
+                  for text in (done.stdout, run(EBB, "oom", "explain", "--json").stdout))
+    # Meanwhile others may have been killed, and the oldest forgotten.
+    assert set(kept[-3:]) <= set(live), (kept, live)
+    shutil.rmtree(path)
+
+
+@case
 def nothing_is_overwritten():
     path = place("there")
     os.mkdir(path)

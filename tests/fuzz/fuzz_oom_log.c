@@ -4,6 +4,7 @@
  */
 #include "fuzz.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "probe/probe.h"
@@ -26,6 +27,20 @@ static void check_table(const struct ebb_oom_kill *kill, const char *begin, cons
     FUZZ_CHECK(count == kill->row_count);
 }
 
+/* What is kept is no more than there was, and is kept as it is the next time. */
+static void check_keeping(const char *begin, size_t size)
+{
+    char *text = malloc(size + 1);
+    size_t kept;
+
+    FUZZ_CHECK(text != NULL);
+    memcpy(text, begin, size);
+    kept = ebb__oom_log_keep_kills(text, size);
+    FUZZ_CHECK(kept <= size);
+    FUZZ_CHECK(ebb__oom_log_keep_kills(text, kept) == kept);
+    free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct ebb_oom_kill kill;
@@ -46,5 +61,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_table(&kill, begin, begin + size);
         ebb__oom_kill_page_bytes(&kill);
     }
+    check_keeping(begin, size);
     return 0;
 }

@@ -341,6 +341,43 @@ static void test_nobody_and_panic(void **state)
     assert_int_equal(log.panic_count, 1);
 }
 
+static void test_keeping_kills(void **state)
+{
+    static const char SECRET[] = "12,45510,23055615969,-;backup[7]: password=secret\n";
+    static struct ebb_oom_kill before[KILLS_MAX];
+    static struct ebb_oom_kill after[KILLS_MAX];
+    static char text[65536];
+    size_t len;
+    size_t kept;
+    char *fixture = read_fixture("/oom/memcg-6.18.kmsg", &len);
+    char *copy;
+
+    (void)state;
+    assert_int_equal(parse(fixture, len, before), 1);
+    assert_false(before[0].truncated);
+    /* A stranger's record before the report, and one behind it. */
+    snprintf(text, sizeof(text), "%s%.*s%s", SECRET, (int)len, fixture, SECRET);
+    kept = ebb__oom_log_keep_kills(text, strlen(text));
+    copy = test_copy(text, kept);
+    assert_null(memmem(copy, kept, "secret", 6));
+    assert_null(memmem(copy, kept, "RIP:", 4));
+    assert_non_null(memmem(copy, kept, "4,45500,23055615949,-;\n", 23));
+    assert_int_equal(parse(copy, kept, after), 1);
+    assert_int_equal(after[0].pid, before[0].pid);
+    assert_int_equal(after[0].row_count, before[0].row_count);
+    assert_true(after[0].row_count > 0);
+    assert_false(after[0].truncated);
+    assert_int_equal(after[0].limit_bytes.value, before[0].limit_bytes.value);
+    free(copy);
+    free(fixture);
+    /* Within a report only the front stays. */
+    len = (size_t)snprintf(text, sizeof(text),
+                           "4,1,1,-;a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, "
+                           "oom_score_adj=0\n4,2,2,-;x password=y\n6,3,3,-;half");
+    kept = ebb__oom_log_keep_kills(text, len);
+    assert_true(kept > 10 && memcmp(text + kept - 10, "\n4,2,2,-;\n", 10) == 0);
+}
+
 static void test_reading(void **state)
 {
     char root[] = "/tmp/ebb-probe-XXXXXX";
@@ -375,6 +412,7 @@ int main(void)
         cmocka_unit_test(test_fronts),           cmocka_unit_test(test_names),
         cmocka_unit_test(test_lost_pieces),      cmocka_unit_test(test_missing_records),
         cmocka_unit_test(test_nobody_and_panic), cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_keeping_kills),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
