@@ -293,7 +293,10 @@ def what_is_not_known_has_a_reason():
 def summaries_are_whole_while_they_are_written():
     whole = 0
     with fake("busy") as process:
-        for _ in range(30):
+        # On a busy machine the writer may rest in the middle for many looks.
+        for _ in range(2000):
+            if whole == 10:
+                break
             facts = heap_json(process.pid)
             if facts["summary"] is None:
                 contains(facts["unknown"]["live"], "it was being written")
