@@ -23,6 +23,22 @@ def field(path, name):
     return 0
 
 
+def is_mounted():
+    """Whether this host has a memory controller at all."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        for line in file:
+            left, right = line.split(" - ", 1)
+            kind, _, options = right.split(None, 2)
+            if kind == "cgroup" and "memory" in options.strip().split(","):
+                return True
+            controllers = left.split()[4] + "/cgroup.controllers"
+            if kind == "cgroup2" and os.path.exists(controllers):
+                with open(controllers, encoding="ascii") as listed:
+                    if "memory" in listed.read().split():
+                        return True
+    return False
+
+
 class Group:
     """A memory cgroup of our own with a limit, without swap."""
 

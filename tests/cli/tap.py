@@ -56,8 +56,26 @@ def folder():
     return _FOLDER[0]
 
 
+def reachable(program):
+    """The program, or a copy of it where its own folder may not be entered by other users."""
+    if not os.path.isabs(program):
+        return program
+    above = os.path.dirname(program)
+    while os.stat(above).st_mode & 1 and above != "/":
+        above = os.path.dirname(above)
+    if os.stat(above).st_mode & 1:
+        return program
+    copy = os.path.join(folder(), os.path.basename(program))
+    if not os.path.exists(copy):
+        shutil.copy(program, copy)
+    return copy
+
+
 def run(*args, env=None, timeout=60, **more):
-    """Runs to the end. Returns the CompletedProcess with texts."""
+    """Runs to the end, also as another user. Returns the CompletedProcess with texts."""
+    if "user" in more:
+        args = (reachable(args[0]), *args[1:])
+        more.setdefault("cwd", "/")
     merged = dict(os.environ)
     merged.update(env or {})
     return subprocess.run([str(a) for a in args], env=merged, timeout=timeout, capture_output=True, text=True,
