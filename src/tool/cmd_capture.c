@@ -13,11 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "model/units.h"
 #include "probe/probe.h"
 #include "tool/capture.h"
 #include "tool/cmd.h"
 #include "tool/target.h"
-#include "tool/units.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

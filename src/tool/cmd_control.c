@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/units.h"
 #include "tool/cmd.h"
 #include "tool/page.h"
 #include "tool/request.h"
 #include "tool/target.h"
-#include "tool/units.h"
 
 static struct {
     long timeout_ms;

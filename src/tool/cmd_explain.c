@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/units.h"
 #include "tool/cmd.h"
 #include "tool/explain.h"
-#include "tool/units.h"
 
 static struct {
     struct ebb_explain_ask ask;

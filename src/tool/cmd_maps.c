@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "model/units.h"
 #include "probe/scan.h"
 #include "tool/cmd.h"
 #include "tool/maps.h"
-#include "tool/units.h"
 
 static struct {
     bool extended;

@@ -9,12 +9,12 @@
 #include <string.h>
 
 #include "books/books.h"
+#include "model/units.h"
 #include "tool/doctor.h"
 #include "tool/explain.h"
 #include "tool/heap_glibc.h"
 #include "tool/maps_walk.h"
 #include "tool/proc_allocator.h"
-#include "tool/units.h"
 
 /* What a collected process borrows its texts from. */
 struct belongings {

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/units.h"
 #include "tool/emit_priv.h"
-#include "tool/units.h"
 #include "tool/utf8.h"
 
 #define CELL_BYTES 64

@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "model/units.h"
 #include "tool/heap_glibc.h"
-#include "tool/units.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/units.h"
 #include "tool/heap_facts.h"
 #include "tool/json.h"
-#include "tool/units.h"
 
 static const struct {
     const char *label;

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "model/oom_past.h"
+#include "model/units.h"
 #include "tool/cmd.h"
 #include "tool/oom.h"
 #include "tool/oom_log_file.h"
-#include "tool/units.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/units.h"
 #include "tool/cmd.h"
 #include "tool/oom.h"
 #include "tool/target.h"
-#include "tool/units.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/units.h"
 #include "probe/scan.h"
 #include "tool/cmd.h"
 #include "tool/oom.h"
 #include "tool/target.h"
-#include "tool/units.h"
 
 /* "WHO=VALUE" in two. */
 static bool split(const char *text, char *ret_who, size_t who_bytes, const char **ret_value)

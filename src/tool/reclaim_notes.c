@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "model/units.h"
 #include "tool/reclaim.h"
-#include "tool/units.h"
 
 /* Why the rules are what they are, each rule once. */
 static void note_rules(struct ebb_emit *emit, const struct ebb_reclaim_scope *scopes, unsigned count)

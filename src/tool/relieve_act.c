@@ -10,11 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "model/units.h"
 #include "tool/cmd.h"
 #include "tool/heap_glibc.h"
 #include "tool/relieve.h"
 #include "tool/request.h"
-#include "tool/units.h"
 
 /* For the background thread's answer, and for a moment in which nobody is in the allocator. */
 #define ANSWER_MS 10000

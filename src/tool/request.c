@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "model/units.h"
 #include "tool/background.h"
 #include "tool/cmd.h"
-#include "tool/units.h"
 
 /* Between two looks for the answer: short at first, a refresh takes microseconds. */
 #define FIRST_PAUSE_NS 500000

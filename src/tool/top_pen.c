@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool/units.h"
+#include "model/units.h"
 #include "tool/utf8.h"
 
 bool ebb__top_screen_init(struct ebb_top_screen *screen, unsigned rows, unsigned columns)

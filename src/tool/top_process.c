@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/units.h"
 #include "tool/top_screen_priv.h"
-#include "tool/units.h"
 
 #define GRAPH_LINES_MAX 12
 #define GRAPH_LINES_MIN 2

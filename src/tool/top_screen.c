@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "model/units.h"
 #include "tool/top_screen_priv.h"
-#include "tool/units.h"
 
 /* From here on people should look: shares of memory, and of time in which tasks waited for it. */
 #define AVAILABLE_WARN_PERCENT 10

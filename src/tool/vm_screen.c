@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "tool/units.h"
+#include "model/units.h"
 #include "tool/vm.h"
 #include "tool/zones.h"
 
