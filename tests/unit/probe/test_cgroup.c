@@ -132,7 +132,7 @@ static void test_paths(void **state)
     } ROWS[] = {
         {"version 2", 2, "/", "0::/system.slice/mariadb.service\n", 0, "/system.slice/mariadb.service"},
         {"the top", 2, "/", "0::/\n", 0, "/"},
-        {"version 1", 1, "/", "9:name=systemd:/\n4:memory:/process_api/c5\n0::/\n", 0, "/process_api/c5"},
+        {"version 1", 1, "/", "9:name=systemd:/\n4:memory:/containers/c5\n0::/\n", 0, "/containers/c5"},
         {"version 1, several controllers", 1, "/", "4:cpu,memory:/x\n", 0, "/x"},
         {"hybrid: version 2's line is not the one", 1, "/", "0::/user.slice\n12:memory:/user\n", 0, "/user"},
         {"version 2 beside version 1", 2, "/", "12:memory:/user\n0::/user.slice\n", 0, "/user.slice"},
