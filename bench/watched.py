@@ -12,8 +12,8 @@ import contextlib
 import csv
 import os
 import queue
-import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,14 +33,6 @@ QPS = re.compile(r'\bqps: ([0-9.]+)')
 def with_command(position, pair):
     """Whether the command runs in the first or second span (position 0, 1) of a pair."""
     return (position + pair) % 2 == 0
-
-
-def interval(values, draws=4000, confidence=0.95, seed=1):
-    """(low, high): percentile bootstrap of the median."""
-    rng = random.Random(seed)
-    drawn = sorted(arithmetic.median(rng.choices(values, k=len(values))) for _ in range(draws))
-    cut = (1.0 - confidence) / 2.0
-    return drawn[int(cut * (draws - 1))], drawn[int((1.0 - cut) * (draws - 1)) + 1]
 
 
 class Load:
@@ -123,7 +115,8 @@ def measure(options, progress):
                 pairs = []
                 for number in range(options.pairs):
                     progress.step(f'pair {number + 1} of {options.pairs}')
-                    held = {on: span(load, options, served.server.pid, on) for on in (with_command(0, number), with_command(1, number))}
+                    turns = (with_command(0, number), with_command(1, number))
+                    held = {on: span(load, options, served.server.pid, on) for on in turns}
                     pairs.append(
                         {
                             'with': held[True][0],
@@ -161,7 +154,7 @@ def parse_options(arguments):
 
 def table(options, pairs):
     ratio = arithmetic.median([pair['ratio'] for pair in pairs])
-    low, high = interval([pair['ratio'] for pair in pairs])
+    low, high = arithmetic.bootstrap_median([pair['ratio'] for pair in pairs])
     verdict = '✓' if ratio >= TARGET else '✗'
     return [
         ['command', 'pairs', 'qps without', 'qps with', 'ratio', '95 % interval', 'target', 'CPU of ebb'],
@@ -178,8 +171,15 @@ def table(options, pairs):
     ]
 
 
+def leave(number, _):
+    """A signal that asks us to end ends what we started too, on the way out."""
+    sys.exit(128 + number)
+
+
 def main(arguments=None):
     options = parse_options(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
     lacking = mariadbd.missing(mariadbd.NEEDED)
     if lacking:
         print(f'watched.py: MariaDB {lacking}', file=sys.stderr)

@@ -100,3 +100,14 @@ def bootstrap_ratio(a_values, b_values, draws=4000, confidence=0.95, seed=1):
     low = drawn[int(cut * (draws - 1))]
     high = drawn[math.ceil((1.0 - cut) * (draws - 1))]
     return median(b_values) / median(a_values), low, high
+
+
+def bootstrap_median(values, draws=4000, confidence=0.95, seed=1):
+    """(low, high) of the median: a percentile bootstrap interval. The seed makes it repeatable."""
+    values = list(values)
+    if not values:
+        raise ValueError('a median needs at least one value')
+    rng = random.Random(seed)
+    drawn = sorted(median(rng.choices(values, k=len(values))) for _ in range(draws))
+    cut = (1.0 - confidence) / 2.0
+    return drawn[int(cut * (draws - 1))], drawn[math.ceil((1.0 - cut) * (draws - 1))]

@@ -98,6 +98,11 @@ class Ratios(unittest.TestCase):
             arithmetic.bootstrap_ratio([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]),
             arithmetic.bootstrap_ratio([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]),
         )
+        self.assertEqual(arithmetic.bootstrap_median([2.0]), (2.0, 2.0))
+        low, high = arithmetic.bootstrap_median([0.98, 1.0, 1.02] * 7)
+        self.assertTrue(0.98 <= low <= 1.0 <= high <= 1.02, (low, high))
+        with self.assertRaises(ValueError):
+            arithmetic.bootstrap_median([])
 
 
 class Report(unittest.TestCase):
