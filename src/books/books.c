@@ -206,8 +206,22 @@ static const char *lacks(const struct ebb_books *books, const struct ebb_fact *f
     return "this version of the server does not have it";
 }
 
+/* Its source is one that not every server has, and that has said why. */
+static bool is_of_more(const struct ebb_books *books, const struct ebb_fact *fact)
+{
+    size_t count, at = (size_t)((const char *)fact - (const char *)books);
+    const struct ebb_books_row *rows = ebb__books_rows(books->kind, &count);
+
+    for (size_t i = 0; i < count && books->more_why[0] != '\0'; i++)
+        if (rows[i].at == at)
+            return rows[i].source == EBB_BOOKS_CACHE || rows[i].source == EBB_BOOKS_STATS;
+    return false;
+}
+
 const char *ebb__books_why(const struct ebb_books *books, const struct ebb_fact *fact)
 {
+    if (is_of_more(books, fact))
+        return books->more_why;
     switch (-fact->err) {
     case ENODATA:
         return lacks(books, fact);

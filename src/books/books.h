@@ -79,6 +79,8 @@ struct ebb_books_item {
     int64_t bytes;
     int64_t high_bytes; /* the most there ever was; 0 where the server does not keep it */
     int64_t count;      /* blocks; 0 likewise */
+    struct ebb_fact
+        offset; /* PostgreSQL: where in its shared memory it begins; -ENODATA: nowhere in particular */
 };
 
 struct ebb_books_items {
@@ -122,7 +124,9 @@ struct ebb_books {
     char product[EBB_BOOKS_TEXT_BYTES];        /* "Debian 12", "Percona Server (GPL)", "valkey"; may be "" */
     char malloc_library[EBB_BOOKS_TEXT_BYTES]; /* as the server names it; "" when it does not */
     char state[EBB_BOOKS_TEXT_BYTES];          /* of a resize of the pool that was asked for; may be "" */
-    struct ebb_books_mysql mysql;              /* kinds MYSQL and MARIADB */
+    char more_why
+        [EBB_BOOKS_WHY_BYTES]; /* why facts of the sources CACHE and STATS are not known; "" when they are */
+    struct ebb_books_mysql mysql; /* kinds MYSQL and MARIADB */
     struct ebb_books_postgres postgres;
     struct ebb_books_redis redis;
     struct ebb_books_items items;
@@ -162,7 +166,9 @@ enum ebb_books_source {
     EBB_BOOKS_ENGINE,
     EBB_BOOKS_INFO,
     EBB_BOOKS_SETTING,
-    EBB_BOOKS_VALUE
+    EBB_BOOKS_VALUE,
+    EBB_BOOKS_CACHE,
+    EBB_BOOKS_STATS
 };
 
 enum ebb_books_where { EBB_BOOKS_IN_ALL, EBB_BOOKS_IN_MARIADB, EBB_BOOKS_IN_MYSQL };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The books of Redis and Valkey: one INFO over a connection of our own.
+ * The books of Redis and Valkey: INFO and MEMORY STATS over a connection of our own. They are sent together, so that the server answers
+ * both before it does anything else. Who lacks MEMORY (before 4.0) or the right to it still has told the first.
  *
  * No password is sent: a server that wants one keeps its books. Nor is TLS spoken; a unix socket needs neither.
  */
@@ -106,86 +107,147 @@ static int send_all(int fd, const char *text, struct ebb_deadline deadline)
     return 0;
 }
 
-/* Reads until there is a whole reply, which points into *buffer. */
-static int receive(int fd, struct ebb_deadline deadline, char **buffer, struct ebb_resp *ret_reply)
-{
-    size_t used = 0, room = 0;
+/* What has come, all replies behind each other. */
+struct inbox {
+    char *data;
+    size_t used;
+    size_t room;
+};
 
+/* Waits until more has come. */
+static int receive(int fd, struct ebb_deadline deadline, struct inbox *inbox)
+{
     for (;;) {
         short came;
         ssize_t got;
         int err;
 
-        if (used == room) {
-            size_t larger = room == 0 ? 16384 : 2 * room;
-            char *moved = larger > 4 * EBB_RESP_BYTES_MAX ? NULL : realloc(*buffer, larger);
+        if (inbox->used == inbox->room) {
+            size_t larger = inbox->room == 0 ? 16384 : 2 * inbox->room;
+            char *moved = larger > 4 * EBB_RESP_BYTES_MAX ? NULL : realloc(inbox->data, larger);
 
             if (moved == NULL)
                 return -ENOMEM;
-            *buffer = moved;
-            room = larger;
+            inbox->data = moved;
+            inbox->room = larger;
         }
         err = ebb__deadline_poll(deadline, fd, POLLIN, &came);
         if (err != 0)
             return err;
-        got = recv(fd, *buffer + used, room - used, 0);
+        got = recv(fd, inbox->data + inbox->used, inbox->room - inbox->used, 0);
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             continue;
         if (got <= 0)
             return got == 0 ? -EIO : -errno;
-        used += (size_t)got;
-        err = ebb__resp_parse(*buffer, used, ret_reply);
-        if (err != -EAGAIN)
-            return err;
+        inbox->used += (size_t)got;
+        return 0;
     }
+}
+
+static void add_number(void *context, const char *name, size_t len, uint64_t number)
+{
+    struct ebb_books *books = context;
+    size_t count;
+    const struct ebb_books_row *rows = ebb__books_rows(EBB_BOOKS_REDIS, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].source == EBB_BOOKS_STATS && len >= strlen(rows[i].key) &&
+            memcmp(name, rows[i].key, strlen(rows[i].key)) == 0)
+            ebb__rows_sum(books, &rows[i], number);
+}
+
+/* 0 once the second reply is there and taken, -EAGAIN before, or why there is nothing to take. */
+static int look_at_stats(struct ebb_books *books, const char *data, size_t len)
+{
+    struct ebb_resp line;
+    int err;
+
+    if (len == 0 || data[0] != '-')
+        return ebb__resp_pairs(data, len, add_number, books);
+    err = ebb__resp_parse(data, len, &line);
+    if (err != 0)
+        return err;
+    ebb__rows_text_of(line.text, line.len, books->more_why, sizeof(books->more_why));
+    return -EACCES;
+}
+
+static void take_stats(struct ebb_books *books, int fd, struct ebb_deadline deadline, struct inbox *inbox,
+                       size_t at)
+{
+    size_t count;
+    const struct ebb_books_row *rows = ebb__books_rows(EBB_BOOKS_REDIS, &count);
+    int err;
+
+    while ((err = look_at_stats(books, inbox->data + at, inbox->used - at)) == -EAGAIN) {
+        err = receive(fd, deadline, inbox);
+        if (err != 0)
+            break;
+    }
+    /* A server without any key names no table. */
+    for (size_t i = 0; err == 0 && i < count; i++)
+        if (rows[i].source == EBB_BOOKS_STATS)
+            ebb__rows_sum(books, &rows[i], 0);
+    ebb__rows_mark(books, EBB_BOOKS_STATS, err);
+    if (err != 0 && books->more_why[0] == '\0')
+        snprintf(books->more_why, sizeof(books->more_why), "MEMORY STATS: %s",
+                 err == -ETIMEDOUT ? "the server did not answer in time"
+                 : err == -EBADMSG ? "what it answers is no list of names and numbers"
+                                   : strerror(-err));
 }
 
 static void refused(struct ebb_books *books, const struct ebb_resp *reply)
 {
     char said[200];
-    size_t len = reply->len < sizeof(said) ? reply->len : sizeof(said) - 1;
 
-    memcpy(said, reply->text, len);
-    said[len] = '\0';
+    ebb__rows_text_of(reply->text, reply->len, said, sizeof(said));
     if (strncmp(said, "NOAUTH", 6) == 0 || strncmp(said, "NOPERM", 6) == 0)
         snprintf(
             books->why, sizeof(books->why),
             "the server wants a password, and none is sent to it: redis-cli INFO memory asks it by hand");
     else
-        ebb__rows_text(said, books->why, sizeof(books->why));
+        snprintf(books->why, sizeof(books->why), "%s", said);
 }
 
-static int talk(struct ebb_books *books, int fd, struct ebb_deadline deadline)
+static int talk(struct ebb_books *books, int fd, struct ebb_ask_times times)
 {
-    char *buffer = NULL;
+    static const char QUESTIONS[] = "*1\r\n$4\r\nINFO\r\n"
+                                    "*2\r\n$6\r\nMEMORY\r\n$5\r\nSTATS\r\n";
+    struct inbox inbox = {0};
     struct ebb_resp reply = {0};
-    int err = send_all(fd, "*1\r\n$4\r\nINFO\r\n", deadline);
+    int err = send_all(fd, QUESTIONS, times.connect);
 
     /* One that has too many clients says so before it is asked, and hangs up. */
     if (err == 0 || err == -EPIPE || err == -ECONNRESET)
-        err = receive(fd, deadline, &buffer, &reply);
+        err = -EAGAIN;
+    while (err == -EAGAIN) {
+        err = receive(fd, times.connect, &inbox);
+        if (err == 0)
+            err = ebb__resp_parse(inbox.data, inbox.used, &reply);
+    }
     if (err == 0 && reply.error) {
         refused(books, &reply);
         err = -EACCES;
     } else if (err == 0) {
         err = ebb__rows_info(books, reply.text, reply.len);
         books->answered = err == 0;
+        if (err == 0)
+            take_stats(books, fd, times.end, &inbox, reply.bytes);
     }
-    free(buffer);
+    free(inbox.data);
     return err;
 }
 
 int ebb__ask_redis(struct ebb_books *books, const struct ebb_endpoint *endpoint,
                    const struct ebb_books_options *options, struct ebb_ask_times times)
 {
-    /* One question and one answer: who is silent then is as if nobody were there. */
+    /* Who is silent to the first question is as if nobody were there. */
     int fd = connect_to(endpoint, options->pid, times.connect);
     int err = fd;
 
     if (fd >= 0)
         err = ebb__endpoint_check(endpoint, fd, options->pid, books->why);
     if (fd >= 0 && err == 0)
-        err = talk(books, fd, times.connect);
+        err = talk(books, fd, times);
     if (fd >= 0)
         close(fd);
     if (err == -ETIMEDOUT)
@@ -194,7 +256,9 @@ int ebb__ask_redis(struct ebb_books *books, const struct ebb_endpoint *endpoint,
         snprintf(books->why, sizeof(books->why), "what answers does not speak Redis's protocol");
     else if (err != 0 && books->why[0] == '\0')
         snprintf(books->why, sizeof(books->why), "no connection to it: %s", strerror(-err));
-    if (err != 0)
+    if (err != 0) {
         ebb__rows_mark(books, EBB_BOOKS_INFO, err == -EBADMSG ? -EPROTO : err);
+        ebb__rows_mark(books, EBB_BOOKS_STATS, err == -EBADMSG ? -EPROTO : err);
+    }
     return err;
 }

@@ -119,10 +119,13 @@ void ebb__rows_mark(struct ebb_books *books, enum ebb_books_source source, int e
 
 void ebb__rows_text(const char *from, char *ret_text, size_t text_bytes)
 {
-    size_t len = strnlen(from, text_bytes);
+    ebb__rows_text_of(from, strnlen(from, text_bytes), ret_text, text_bytes);
+}
 
-    if (len == text_bytes) {
-        len--;
+void ebb__rows_text_of(const char *from, size_t len, char *ret_text, size_t text_bytes)
+{
+    if (len >= text_bytes) {
+        len = text_bytes - 1;
         while (len > 0 && ((unsigned char)from[len] & 0xc0) == 0x80)
             len--;
     }
@@ -205,6 +208,17 @@ void ebb__rows_take(struct ebb_books *books, enum ebb_books_source source, const
         if (!fact_at(books, &rows[i])->known)
             *fact_at(books, &rows[i]) = ebb__rows_value(rows[i].unit, value, unit);
     }
+}
+
+void ebb__rows_sum(struct ebb_books *books, const struct ebb_books_row *row, uint64_t number)
+{
+    struct ebb_fact *fact = fact_at(books, row);
+    uint64_t sum;
+
+    if (__builtin_add_overflow(ebb__fact_or(*fact, 0), number, &sum))
+        *fact = ebb__fact_unknown(-ERANGE);
+    else if (fact->known || fact->err == -ENOTCONN)
+        *fact = ebb__fact(sum);
 }
 
 /* Appends 'name' and a comma before it when it is not the first; false when it does not fit. */

@@ -32,6 +32,12 @@ bool ebb__rows_names(enum ebb_books_kind kind, enum ebb_books_source source, cha
  * end none. */
 void ebb__rows_text(const char *from, char *ret_text, size_t text_bytes);
 
+/* The same of `len` bytes without a NUL behind them. */
+void ebb__rows_text_of(const char *from, size_t len, char *ret_text, size_t text_bytes);
+
+/* Adds to the fact of a row, which begins at 0; what does not fit makes it unknown. */
+void ebb__rows_sum(struct ebb_books *books, const struct ebb_books_row *row, uint64_t number);
+
 /* Adds a row to a list; false when memory is short. Beyond the most that a list holds, only the sums go on. */
 bool ebb__rows_add_item(struct ebb_books_items *list, const struct ebb_books_item *item);
 bool ebb__rows_add_session(struct ebb_books_sessions *list, const struct ebb_books_session *session);

@@ -12,6 +12,7 @@
 #define BYTES_MAX (INT64_MAX / EBB_ACCOUNT_ROWS_MAX)
 
 static const char NOT_ALL_PARTS[] = "not all parts are known";
+static const char TOO_MUCH[] = "its parts are of another moment, and more than the whole";
 
 static void copy(char *to, size_t bytes, const char *text)
 {
@@ -85,7 +86,8 @@ void ebb__account_add_signed(struct ebb_account *account, unsigned depth, const 
     row->why = row->known ? NULL : ebb__fact_why(ebb__fact_unknown(-ERANGE));
 }
 
-void ebb__account_rest(struct ebb_account *account, unsigned depth, const char *key, const char *name)
+static void add_rest(struct ebb_account *account, unsigned depth, const char *key, const char *name,
+                     bool apart)
 {
     const struct ebb_account_row *whole;
     struct ebb_account_row *rest;
@@ -102,6 +104,7 @@ void ebb__account_rest(struct ebb_account *account, unsigned depth, const char *
         return;
     rest->known = whole->known;
     rest->why = whole->why;
+    rest->apart = apart;
     for (unsigned i = first + 1; i + 1 < account->count; i++) {
         const struct ebb_account_row *part = &account->rows[i];
 
@@ -113,7 +116,30 @@ void ebb__account_rest(struct ebb_account *account, unsigned depth, const char *
             rest->why = NOT_ALL_PARTS;
         }
     }
+    if (apart && rest->known && left < 0) {
+        rest->known = false;
+        rest->why = TOO_MUCH;
+        rest->over_bytes = -left;
+    }
     rest->bytes = rest->known ? left : 0;
+}
+
+void ebb__account_rest(struct ebb_account *account, unsigned depth, const char *key, const char *name)
+{
+    add_rest(account, depth, key, name, false);
+}
+
+void ebb__account_rest_apart(struct ebb_account *account, unsigned depth, const char *key, const char *name)
+{
+    add_rest(account, depth, key, name, true);
+}
+
+void ebb__account_because(struct ebb_account *account, const char *why)
+{
+    struct ebb_account_row *last = &account->rows[account->count - 1];
+
+    if (!last->known)
+        last->why = why;
 }
 
 void ebb__account_beside(struct ebb_account *account, const char *key, const char *name, const char *source,
@@ -198,6 +224,9 @@ const char *ebb__account_check(const struct ebb_account *account)
         if (beside && row->kind != EBB_ACCOUNT_BESIDE)
             return "A4 rows beside come last";
         beside = row->kind == EBB_ACCOUNT_BESIDE;
+        if ((row->apart && row->bytes < 0) || row->over_bytes < 0 ||
+            (row->over_bytes != 0 && (row->known || !row->apart)))
+            return "A5 a rest apart is not below zero";
     }
     for (unsigned i = 0; i < account->count; i++) {
         const char *broken = check_parts(account, i);

@@ -14,13 +14,16 @@
  *
  * A row is put in after the one that it is part of. The rest of a row is what its parts leave over, and the only row that is computed
  * as a difference; it may be below zero, when the sources were read at different moments or count differently, and is then shown so.
- * A row whose parts are not all known has a rest that is not known. Rows beside stand at the end, and count nowhere.
+ * Where a size below zero would mean nothing, since parts and whole are known to be of different moments, the rest is a rest apart: not
+ * known as soon as the parts are more than the whole, with by how much. A row whose parts are not all known has a rest that is not
+ * known. Rows beside stand at the end, and count nowhere.
  *
  * Invariants, which ebb__account_check() names:
  *   A1  the first row is the total, at depth 0; each other row is at most one deeper than the one before it
  *   A2  a row with parts has exactly one rest among them, the last one
  *   A3  a row that is known, with parts that are known, is their sum
  *   A4  rows beside come last, at depth 0
+ *   A5  a rest apart is not below zero, and says by how much its whole is exceeded only when it is not known
  *
  * One thread; memory is that of the struct; nothing fails, but that rows beyond the last place are counted and not kept.
  */
@@ -48,6 +51,9 @@ struct ebb_account_row {
     bool known;
     int64_t bytes;
     const char *why; /* when it is not known */
+    bool apart;      /* of a rest: parts and whole are of different moments */
+    int64_t
+        over_bytes; /* of such a rest that is not known: the parts are so much more than their whole; else 0 */
 };
 
 struct ebb_account {
@@ -74,9 +80,15 @@ void ebb__account_add_signed(struct ebb_account *account, unsigned depth, const 
 /* Adds the rest at `depth`, after all other parts of its row. */
 void ebb__account_rest(struct ebb_account *account, unsigned depth, const char *key, const char *name);
 
+/* The same where the parts and their row are of different moments. */
+void ebb__account_rest_apart(struct ebb_account *account, unsigned depth, const char *key, const char *name);
+
 /* Adds what does not count in the total. */
 void ebb__account_beside(struct ebb_account *account, const char *key, const char *name, const char *source,
                          struct ebb_fact bytes);
+
+/* Says better why the last row is not known; `why` is constant. Nothing when it is known. */
+void ebb__account_because(struct ebb_account *account, const char *why);
 
 /* The row with this key, the first one, or NULL. */
 const struct ebb_account_row *ebb__account_find(const struct ebb_account *account, const char *key);

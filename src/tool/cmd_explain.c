@@ -157,6 +157,84 @@ static void note_books(struct ebb_emit *emit, const struct ebb_explain_facts *fa
         ebb__emit_note(emit, "names", "Memory by name: %s.", books->items.why);
 }
 
+/* Parts that were counted at another moment, and do not fit. */
+static void note_moments(struct ebb_emit *emit, const struct ebb_account *account)
+{
+    for (unsigned i = 0; i < account->count; i++) {
+        const struct ebb_account_row *row = &account->rows[i];
+        unsigned whole = i;
+        char over[EBB_UNITS_BYTES];
+
+        if (row->over_bytes == 0)
+            continue;
+        while (account->rows[whole].depth >= row->depth)
+            whole--;
+        ebb__emit_note(
+            emit, "moments",
+            "The parts of \"%s\" are %s more than it: they were counted at another moment, so what "
+            "they leave over is not known.",
+            account->rows[whole].name, ebb__units_bytes((uint64_t)row->over_bytes, over));
+    }
+}
+
+static void note_redis(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
+{
+    const struct ebb_books *books = &facts->books;
+
+    if (books->kind != EBB_BOOKS_REDIS || !books->answered)
+        return;
+    if (facts->heap.apart)
+        ebb__emit_note(
+            emit, "heap",
+            "The heap was not walked: what of it is live and what is free jemalloc has told Redis, "
+            "which asks it ten times a second.");
+    if (!books->redis.hashtables_bytes.known)
+        ebb__emit_note(emit, "stats", "Tables of keys are in other overhead: %s.",
+                       ebb__books_why(books, &books->redis.hashtables_bytes));
+}
+
+/* Which of the server's processes it is, and what cannot be asked about it. */
+static void note_backend(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
+{
+    const struct ebb_books_sessions *sessions = &facts->books.sessions;
+    uint64_t pid = ebb__status_has(&facts->status, EBB_STATUS_NS_PID) ? facts->status.ns_pid
+                                                                      : (uint64_t)facts->target->pid;
+
+    for (size_t i = 0; i < sessions->count; i++) {
+        const struct ebb_books_session *session = &sessions->sessions[i];
+
+        if (session->id != pid)
+            continue;
+        ebb__emit_note(emit, "backend", "It is a process of the server: %s%s%s.", session->name,
+                       session->command[0] != '\0' ? ", " : "", session->command);
+        ebb__emit_note(emit, "contexts",
+                       "What is in its heap by memory contexts nobody can ask from outside: "
+                       "pg_backend_memory_contexts is of the asker's own session. SELECT "
+                       "pg_log_backend_memory_contexts(%" PRIu64 ") has it write them to the server's log "
+                       "(PostgreSQL 14 and later).",
+                       pid);
+    }
+}
+
+static void note_postgres(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
+{
+    const struct ebb_books *books = &facts->books;
+
+    if (books->kind != EBB_BOOKS_POSTGRES || !books->answered)
+        return;
+    if (!facts->segment.found)
+        ebb__emit_note(emit, "segment", "None of its mappings is as large as the server's shared memory.");
+    else if (facts->segment.huge_pages)
+        ebb__emit_note(emit, "segment",
+                       "Its shared memory is in pages of the huge page pool, which count in no RSS.");
+    if (!books->items.known)
+        ebb__emit_note(emit, "names", "Shared memory by name: %s.", books->items.why);
+    if (!books->postgres.buffers_used.known)
+        ebb__emit_note(emit, "buffers", "Used and dirty buffers are not known: %s.",
+                       ebb__books_why(books, &books->postgres.buffers_used));
+    note_backend(emit, facts);
+}
+
 static void note_pages(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
 {
     char time[EBB_UNITS_BYTES];
@@ -210,14 +288,44 @@ static void check(const struct ebb_account *account)
     abort();
 }
 
+/* Accounts by the server's books, where it keeps such. */
+static void show_books(struct ebb_emit *emit, const struct ebb_explain_facts *facts,
+                       const struct ebb_section *like, struct ebb_account *account)
+{
+    static struct ebb_section live;
+    static struct ebb_section shared;
+    static char live_title[EBB_BOOKS_TEXT_BYTES + 96];
+    static char shared_title[EBB_BOOKS_TEXT_BYTES + 96];
+    const char *server = facts->books.answered ? ebb__books_kind_name(facts->books.kind) : "";
+
+    live = *like;
+    live.key = "live";
+    live.title = live_title;
+    snprintf(live_title, sizeof(live_title), "what is live in the heap, by the books of %s %s", server,
+             facts->books.version);
+    if (ebb__explain_live(facts, account)) {
+        check(account);
+        emit_account(emit, &live, account);
+        note_moments(emit, account);
+    }
+    shared = *like;
+    shared.key = "shared";
+    shared.title = shared_title;
+    snprintf(shared_title, sizeof(shared_title), "shared memory, by the books of %s %s", server,
+             facts->books.version);
+    if (ebb__explain_segment(facts, account)) {
+        check(account);
+        emit_account(emit, &shared, account);
+        note_moments(emit, account);
+    }
+}
+
 static void show(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
 {
     static struct ebb_account account;
     static char title[EBB_MAPS_TITLE_BYTES];
     static struct ebb_section resident;
     static struct ebb_section usage;
-    static struct ebb_section live;
-    static char live_title[EBB_BOOKS_TEXT_BYTES + 96];
     static char usage_title[EBB_CGROUP_PATH_BYTES + 32];
     bool human = ebb__emit_is_human(emit);
     unsigned skipped = human ? MACHINE_COLUMNS : 0;
@@ -234,15 +342,8 @@ static void show(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
     ebb__explain_resident(facts, &account);
     check(&account);
     emit_account(emit, &resident, &account);
-    live = resident;
-    live.key = "live";
-    live.title = live_title;
-    snprintf(live_title, sizeof(live_title), "what is live in the heap, by the books of %s %s",
-             facts->books.answered ? ebb__books_kind_name(facts->books.kind) : "", facts->books.version);
-    if (ebb__explain_live(facts, &account)) {
-        check(&account);
-        emit_account(emit, &live, &account);
-    }
+    note_moments(emit, &account);
+    show_books(emit, facts, &resident, &account);
     if (facts->cgroup.err == 0) {
         snprintf(usage_title, sizeof(usage_title), "memory cgroup %s", facts->cgroup.path);
         ebb__explain_usage(facts, &account);
@@ -255,6 +356,8 @@ static void show(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
     }
     note_heap(emit, facts);
     note_books(emit, facts);
+    note_postgres(emit, facts);
+    note_redis(emit, facts);
     note_pages(emit, facts);
     note_unattributed(emit, facts);
     ebb__emit_end(emit);

@@ -2,7 +2,7 @@
  *
  * The parts of `ebb explain` for each other: what is collected of a process, and the accounts that are made of it.
  *
- *   collect (explain_facts.c) -> accounts (explain_tree.c, pure) -> sections (cmd_explain.c)
+ *   collect (explain_facts.c, explain_segment.c) -> accounts (explain_tree.c, explain_books.c, pure) -> sections (cmd_explain.c)
  */
 #ifndef EBB_TOOL_EXPLAIN_H
 #define EBB_TOOL_EXPLAIN_H
@@ -17,6 +17,9 @@
 
 /* Of memory that nobody knows, so many mappings are named. */
 #define EBB_EXPLAIN_UNKNOWN_MAX 3
+
+/* Of PostgreSQL's shared memory so many names are rows of their own, and the one with the WAL buffers. */
+#define EBB_EXPLAIN_NAMES_MAX 10
 
 /* Processes of the cgroup that are listed, the largest ones. */
 #define EBB_EXPLAIN_OTHERS_MAX 5
@@ -38,6 +41,30 @@ struct ebb_explain_heap {
     struct ebb_fact fragments; /* free, between what is live */
     struct ebb_fact kept;      /* free, at the ends of heaps that a trim leaves alone */
     struct ebb_fact mapped;    /* live too: in blocks that have mappings of their own, which `live` has not */
+    bool apart;                /* counted at another moment than the kernel's figures are from */
+};
+
+/* A name in PostgreSQL's shared memory, and what of it is resident in the process. */
+struct ebb_explain_name {
+    const struct ebb_books_item *item;
+    struct ebb_fact rss;
+};
+
+/* The shared memory of a PostgreSQL server as the process has it mapped. */
+struct ebb_explain_segment {
+    bool found;
+    bool huge_pages; /* of the huge page pool: it counts in no RSS */
+    uint64_t start;
+    uint64_t bytes;
+    struct ebb_fact rss;
+    struct ebb_fact pss;
+    struct ebb_fact memory; /* in memory or swapped out, whoever has touched it */
+    int names_err;          /* -errno: why pages were not counted by name */
+    unsigned name_count;
+    struct ebb_explain_name names[EBB_EXPLAIN_NAMES_MAX + 1]; /* with a place in it, the largest first */
+    struct ebb_fact more_rss;                                 /* of all other names */
+    unsigned other_count;                                     /* other mappings of shared memory */
+    struct ebb_fact others_rss;
 };
 
 struct ebb_explain_process {
@@ -71,6 +98,7 @@ struct ebb_explain_facts {
     struct ebb_explain_heap heap;
     struct ebb_explain_cgroup cgroup;
     struct ebb_books books; /* kind EBB_BOOKS_NONE: of no server, or not asked */
+    struct ebb_explain_segment segment;
 };
 
 /* What was asked for. */
@@ -96,7 +124,17 @@ void ebb__explain_resident(const struct ebb_explain_facts *facts, struct ebb_acc
 /* The account of what is live in its heap, by the server's own books. False when one of the two is not known. */
 bool ebb__explain_live(const struct ebb_explain_facts *facts, struct ebb_account *ret_account);
 
-/* What the server says of its buffer pool, or PostgreSQL of its shared memory, at `depth` of a row for it. */
+/* Looks whether a mapping is the shared memory of the server whose books are known, and counts its pages once all were looked at. */
+void ebb__explain_segment_look(struct ebb_explain_facts *facts, const struct ebb_maps_row *row);
+void ebb__explain_segment_count(struct ebb_explain_facts *facts);
+
+/* The parts of the row for shared memory; false when it is no server's. */
+bool ebb__explain_shared(const struct ebb_explain_facts *facts, struct ebb_account *account);
+
+/* The account of that mapping by the server's names, resident or not. False when there is none. */
+bool ebb__explain_segment(const struct ebb_explain_facts *facts, struct ebb_account *ret_account);
+
+/* What the server says of its buffer pool, at `depth` of a row for it. */
 void ebb__explain_pool(const struct ebb_books *books, unsigned depth, struct ebb_account *account);
 
 /* The account of its cgroup's usage. */

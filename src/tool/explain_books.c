@@ -5,6 +5,7 @@
  * Servers count what was asked for, not what is resident, and each leaves something out. What is live in the heap and in nobody's books is
  * the rest: memory of libraries, of what has no instrument, and what blocks take beyond what was asked for.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "tool/explain.h"
@@ -26,17 +27,37 @@ static void add_known(struct ebb_account *account, unsigned depth, const char *k
         ebb__account_add(account, depth, key, name, source, bytes);
 }
 
+/* No server has more than this share of its pool in descriptors; a larger difference is a pool whose size is just being changed. */
+#define DESCRIPTORS_SHARE_MAX 8
+
+/* MariaDB since 10.11.12 counts the descriptors of pages in the size of the pool: what its pages do not take. Others have them beside. */
+static struct ebb_fact descriptors_of(const struct ebb_books_mysql *mysql)
+{
+    struct ebb_fact pages = times(mysql->pool_total_pages, mysql->page_bytes);
+    struct ebb_fact size = mysql->pool_size_bytes;
+
+    if (!pages.known || !size.known || pages.value >= size.value ||
+        size.value - pages.value > size.value / DESCRIPTORS_SHARE_MAX)
+        return ebb__fact_unknown(-ENODATA);
+    return ebb__fact(size.value - pages.value);
+}
+
 void ebb__explain_pool(const struct ebb_books *books, unsigned depth, struct ebb_account *account)
 {
     static const char STATUS[] = "SHOW GLOBAL STATUS";
     const struct ebb_books_mysql *mysql = &books->mysql;
+    struct ebb_fact descriptors = descriptors_of(mysql);
 
     if ((books->kind != EBB_BOOKS_MARIADB && books->kind != EBB_BOOKS_MYSQL) || !mysql->pool_data_bytes.known)
         return;
     ebb__account_add(account, depth, "pool_data", "pages with data", STATUS, mysql->pool_data_bytes);
     add_known(account, depth, "pool_misc", "pages for locks and the adaptive hash", STATUS,
               times(mysql->pool_misc_pages, mysql->page_bytes));
-    ebb__account_rest(account, depth, "pool_rest", "descriptors of pages, and free pages that were touched");
+    add_known(account, depth, "pool_descriptors", "descriptors of all pages", "SHOW GLOBAL STATUS, VARIABLES",
+              descriptors);
+    ebb__account_rest(account, depth, "pool_rest",
+                      descriptors.known ? "free pages that were touched"
+                                        : "descriptors of pages, and free pages that were touched");
 }
 
 /* Names that the server gives, the largest first. The buffer pool is not in the heap. */
@@ -61,6 +82,40 @@ static void add_items(const struct ebb_books_items *items, struct ebb_account *a
         ebb__account_add_signed(account, 1, "other_names", "all other names", TABLE, more);
 }
 
+/* What Redis counts for itself, and how it divides it. */
+static void add_redis(const struct ebb_books_redis *redis, struct ebb_account *account)
+{
+    static const char INFO[] = "INFO memory";
+    const struct {
+        const char *key;
+        const char *name;
+        const char *source;
+        struct ebb_fact bytes;
+    } rows[] = {
+        {"startup", "what it began with", INFO, redis->used_startup_bytes},
+        {"hashtables", "tables of keys and of expiries", "MEMORY STATS", redis->hashtables_bytes},
+        {"clients", "buffers of clients", INFO, redis->clients_bytes},
+        {"replicas", "buffers of replicas", INFO, redis->replicas_bytes},
+        {"backlog", "backlog for replicas", INFO, redis->backlog_bytes},
+        {"aof_buffer", "buffer of the append-only file", INFO, redis->aof_buffer_bytes},
+        {"cluster_links", "links of the cluster", INFO, redis->cluster_links_bytes},
+        {"scripts", "scripts and functions", INFO, redis->used_scripts_bytes},
+    };
+
+    if (!redis->used_bytes.known)
+        return;
+    ebb__account_add(account, 1, "used_memory", "counted by the server: used_memory", INFO,
+                     redis->used_bytes);
+    if (!redis->used_dataset_bytes.known || !redis->used_overhead_bytes.known)
+        return;
+    ebb__account_add(account, 2, "dataset", "keys and values", INFO, redis->used_dataset_bytes);
+    ebb__account_add(account, 2, "overhead", "overhead", INFO, redis->used_overhead_bytes);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        add_known(account, 3, rows[i].key, rows[i].name, rows[i].source, rows[i].bytes);
+    ebb__account_rest_apart(account, 3, "overhead_rest", "other overhead");
+    ebb__account_rest_apart(account, 2, "used_rest", "not attributed");
+}
+
 bool ebb__explain_live(const struct ebb_explain_facts *facts, struct ebb_account *ret_account)
 {
     const struct ebb_books *books = &facts->books;
@@ -75,9 +130,13 @@ bool ebb__explain_live(const struct ebb_explain_facts *facts, struct ebb_account
         books->items.count != 0)
         add_items(&books->items, ret_account);
     else if (books->kind == EBB_BOOKS_REDIS)
-        add_known(ret_account, 1, "used_memory", "by the server", "INFO memory", books->redis.used_bytes);
+        add_redis(&books->redis, ret_account);
     if (ret_account->count == 1)
         return false;
-    ebb__account_rest(ret_account, 1, "nobody", "in nobody's books");
+    /* Redis's sum and the heap's are of two moments, and both count whole blocks: below zero is no answer there. */
+    if (books->kind == EBB_BOOKS_REDIS)
+        ebb__account_rest_apart(ret_account, 1, "nobody", "in nobody's books");
+    else
+        ebb__account_rest(ret_account, 1, "nobody", "in nobody's books");
     return true;
 }

@@ -65,6 +65,9 @@ static bool is_nothing(struct ebb_fact fact)
 static void divide_by_purpose(const struct ebb_explain_heap *heap, unsigned depth,
                               struct ebb_account *account)
 {
+    /* An allocator that only says what is resident means its own tables too. */
+    const char *whole = heap->apart ? "free, whole pages, and the allocator's own"
+                                    : "free, whole pages: a trim gives them back";
     const struct {
         const char *key;
         const char *name;
@@ -72,7 +75,7 @@ static void divide_by_purpose(const struct ebb_explain_heap *heap, unsigned dept
     } rows[] = {
         {"live", "live: held by the program", heap->live},
         {"cached", "cached: free, kept for a thread's next requests", heap->cached},
-        {"free", "free, whole pages: a trim gives them back", heap->whole},
+        {"free", whole, heap->whole},
         {"tops", "free, whole pages that a trim leaves alone", heap->kept},
         {"fragments", "free, in fragments of pages", heap->fragments},
     };
@@ -80,7 +83,10 @@ static void divide_by_purpose(const struct ebb_explain_heap *heap, unsigned dept
     for (unsigned i = 0; i < COUNT(rows); i++)
         if (!is_nothing(rows[i].bytes))
             ebb__account_add(account, depth, rows[i].key, rows[i].name, heap->source, rows[i].bytes);
-    ebb__account_rest(account, depth, "heap_rest", "not attributed");
+    if (heap->apart)
+        ebb__account_rest_apart(account, depth, "heap_rest", "not attributed");
+    else
+        ebb__account_rest(account, depth, "heap_rest", "not attributed");
 }
 
 /* By kinds of mappings, when there is more than one that has something. */
@@ -170,7 +176,7 @@ void ebb__explain_resident(const struct ebb_explain_facts *facts, struct ebb_acc
             ebb__account_add(ret_account, 1, PARTS[i].key, PARTS[i].name, SMAPS, rss);
             if (PARTS[i].classes == BIT(POOL))
                 ebb__explain_pool(&facts->books, 2, ret_account);
-            else
+            else if ((PARTS[i].classes & BIT(SHARED)) == 0 || !ebb__explain_shared(facts, ret_account))
                 divide_by_class(facts, PARTS[i].classes, ret_account);
         }
     }

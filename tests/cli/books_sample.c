@@ -56,6 +56,8 @@ static void put_items(struct ebb_json *json, const struct ebb_books_items *list)
         ebb__json_signed(json, "bytes", list->items[i].bytes);
         ebb__json_signed(json, "high_bytes", list->items[i].high_bytes);
         ebb__json_signed(json, "count", list->items[i].count);
+        if (list->items[i].offset.known)
+            ebb__json_number(json, "offset", list->items[i].offset.value);
         ebb__json_close(json, '{');
     }
     ebb__json_close(json, '[');

@@ -26,8 +26,11 @@ def check_redis(found, said):
     equal((found["kind"], found["answered"], found["why"]), ("Redis", True, ""))
     equal(found["version"], said["redis_version"])
     equal(found["malloc_library"], said["mem_allocator"])
-    for field, _, key, unit, _ in rows_of("redis.def"):
-        if key not in said:
+    for field, source, key, unit, _ in rows_of("redis.def"):
+        if source != "INFO":
+            equal(field, "hashtables_bytes")
+            assert found["facts"][field] is not None, found
+        elif key not in said:
             contains(found["unknown"][field], "this version")
         elif unit == "BYTES" and int(said[key]) > 4096:
             assert abs(found["facts"][field] - int(said[key])) < (1 << 20) + int(said[key]) // 4, (field, said[key])
@@ -120,6 +123,46 @@ def what_is_no_redis_is_seen_through():
             assert took_s < budget_s + SLACK_S, took_s
 
 
+def tables_of(folder):
+    """What MEMORY STATS says of tables, as the client prints it."""
+    lines = run("redis-cli", "-s", folder + "/r.sock", "MEMORY", "STATS").stdout.split("\n")
+    return sum(int(value) for name, value in zip(lines, lines[1:]) if name.startswith("overhead.hashtable."))
+
+
+@case
+def redis_tables_of_keys():
+    need("redis-cli", "redis-tools")
+    folder = new_folder()
+    with redis("--port", "0", folder=folder) as process:
+        equal(books(process.pid)["facts"]["hashtables_bytes"], 0)
+        script = ("for i = 1, 5000 do redis.call('SET', 'a' .. i, i, 'EX', 9000) end redis.call('SELECT', 3) "
+                  "for i = 1, 9000 do redis.call('SET', 'b' .. i, i) end")
+        equal(run("redis-cli", "-s", folder + "/r.sock", "EVAL", script, "0").returncode, 0)
+        found = books(process.pid)["facts"]["hashtables_bytes"]
+        # Rehashing goes on between the two.
+        assert abs(found - tables_of(folder)) <= 512 << 10 and found > 14000 * 24, (found, tables_of(folder))
+        run("redis-cli", "-s", folder + "/r.sock", "ACL", "SETUSER", "default", "-memory")
+        found = books(process.pid)
+        equal((found["answered"], found["why"], found["facts"]["hashtables_bytes"]), (True, "", None))
+        contains(found["unknown"]["hashtables_bytes"], "NOPERM")
+
+
+@case
+def redis_that_answers_the_first_question_only():
+    info = b"$39\r\nredis_version:7.0.0\r\nused_memory:1000\r\n\r\n"
+    for more, then, why in ((b"", "end", "MEMORY STATS: Input/output error"),
+                            (b"", "hold", "MEMORY STATS: the server did not answer"),
+                            (b"*2\r\n$1\r\na\r\n", "hold", "did not answer in time"),
+                            (b"+OK\r\n", "end", "no list of names and numbers"),
+                            (b"-ERR unknown command 'MEMORY'\r\n", "end", "ERR unknown command")):
+        path = os.path.join(new_folder(), "f.sock")
+        with started(sys.executable, "-S", "-c", FALSE_SERVER, path, (info + more).hex(), then, "") as process:
+            found, took_s = timed_books(process.pid, "--budget-ms", 1000)
+            equal((found["answered"], found["why"], found["facts"]["used_bytes"]), (True, "", 1000))
+            contains(found["unknown"]["hashtables_bytes"], why)
+            assert took_s < 1 + SLACK_S, took_s
+
+
 # ---- PostgreSQL ------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +196,9 @@ def postgres_settings_shared_memory_and_processes():
         said = {row[0] or "<unused>": int(row[1]) for row in psql(folder, "SELECT name, allocated_size FROM pg_shmem_allocations")}
         equal({item["name"]: item["bytes"] for item in found["items"]["list"]}, said)
         equal(found["items"]["total_bytes"], sum(said.values()))
+        places = dict(psql(folder, "SELECT name, off FROM pg_shmem_allocations WHERE name IS NOT NULL AND off IS NOT NULL"))
+        equal({item["name"]: str(item["offset"]) for item in found["items"]["list"] if "offset" in item}, places)
+        contains(found["unknown"]["buffers_used"], "CREATE EXTENSION pg_buffercache there gives them")
         pids = {session["tid"]: session["name"] for session in found["sessions"]["list"]}
         assert "checkpointer" in pids.values(), pids
         # What the environment says of another server is no matter.
@@ -179,6 +225,13 @@ def postgres_over_a_port():
         found = books(process.pid, "--sql", f"{name}@127.0.0.1:{port}")
         equal((found["answered"], found["why"], found["asked"]), (True, "", f"127.0.0.1:{port}"))
         equal((found["facts"]["shared_buffers_bytes"], found["items"]["known"]), (16 << 20, True))
+        # The extension may be in any schema.
+        done = run("psql", "-X", "-h", folder, "-p", port, "-d", "postgres", "-c", 'CREATE SCHEMA "odd Name"', "-c",
+                   'CREATE EXTENSION pg_buffercache SCHEMA "odd Name"', **AS_OTHER)
+        equal(done.returncode, 0)
+        facts = books(process.pid, "--sql", f"{name}@127.0.0.1:{port}")["facts"]
+        assert 100 < facts["buffers_used"] <= (16 << 20) // 8192, facts
+        assert 0 <= facts["buffers_dirty"] <= facts["buffers_used"], facts
         # One without privileges gets the settings, and is told what gives the rest.
         done = run("psql", "-X", "-h", folder, "-p", port, "-d", "postgres", "-c", "CREATE ROLE plain LOGIN", **AS_OTHER)
         equal(done.returncode, 0)
@@ -186,6 +239,7 @@ def postgres_over_a_port():
         equal((found["answered"], found["facts"]["shared_buffers_bytes"], found["items"]["known"]), (True, 16 << 20, False))
         contains(found["items"]["why"], "permission denied")
         contains(found["items"]["why"], "GRANT pg_read_all_stats gives it")
+        contains(found["unknown"]["buffers_used"], "GRANT pg_monitor gives them")
 
 
 # ---- who is no server, and what we may not see -----------------------------------------------------------------

@@ -28,15 +28,29 @@ static void try_sockets(const char *text, size_t len)
         FUZZ_CHECK(ebb__endpoint_choose(KINDS[k], sockets, count, true, endpoints, 2) <= count);
 }
 
+static void add(void *context, const char *name, size_t len, uint64_t number)
+{
+    uint64_t *sum = context;
+
+    for (size_t i = 0; i < len; i++)
+        *sum += (unsigned char)name[i];
+    *sum += number;
+}
+
 static void try_reply(const char *text, size_t len)
 {
     struct ebb_books books;
     struct ebb_resp reply;
-    int err = ebb__resp_parse(text, len, &reply);
+    uint64_t sum = 0;
+    int err = ebb__resp_pairs(text, len, add, &sum);
+
+    FUZZ_CHECK(err == 0 || ((err == -EAGAIN || err == -EBADMSG) && sum == 0));
+    err = ebb__resp_parse(text, len, &reply);
 
     FUZZ_CHECK(err == 0 || err == -EAGAIN || err == -EBADMSG);
     if (err == 0)
-        FUZZ_CHECK(reply.text >= text && reply.len <= len && reply.text + reply.len <= text + len);
+        FUZZ_CHECK(reply.text >= text && reply.len <= len && reply.text + reply.len <= text + len &&
+                   reply.bytes <= len);
     ebb__rows_init(&books);
     books.kind = EBB_BOOKS_REDIS;
     ebb__rows_info(&books, text, len);

@@ -42,6 +42,7 @@ static void test_replies(void **state)
                 assert_int_equal(err, 0);
                 assert_int_equal(reply.error, CASES[i].error);
                 assert_int_equal(reply.len, strlen(CASES[i].body));
+                assert_int_equal(reply.bytes, len);
                 assert_memory_equal(reply.text, CASES[i].body, reply.len);
             }
             free(copy);
@@ -80,9 +81,89 @@ static void test_no_replies(void **state)
     assert_int_equal(ebb__resp_parse(line, 100, &reply), -EAGAIN);
 }
 
+struct pairs {
+    size_t count;
+    struct {
+        char name[40];
+        uint64_t number;
+    } all[8];
+};
+
+static void take(void *context, const char *name, size_t len, uint64_t number)
+{
+    struct pairs *pairs = context;
+
+    assert_true(pairs->count < 8 && len < sizeof(pairs->all[0].name));
+    memcpy(pairs->all[pairs->count].name, name, len);
+    pairs->all[pairs->count].name[len] = '\0';
+    pairs->all[pairs->count++].number = number;
+}
+
+/* Arrays in arrays, texts that are values, numbers below 0, and what follows the reply. */
+static void test_pairs(void **state)
+{
+    static const char TEXT[] = "*10\r\n"
+                               "$1\r\na\r\n:7\r\n"
+                               "$4\r\ndb.0\r\n*4\r\n$3\r\none\r\n:18446744073709551615\r\n$3\r\ntwo\r\n:0\r\n"
+                               "$1\r\nf\r\n$4\r\n0.73\r\n"
+                               "$1\r\nn\r\n:-5\r\n"
+                               "$0\r\n\r\n:8\r\n";
+    static const struct {
+        const char *name;
+        uint64_t number;
+    } WANTED[] = {{"a", 7}, {"one", UINT64_MAX}, {"two", 0}, {"", 8}};
+
+    (void)state;
+    for (size_t len = 0; len < sizeof(TEXT); len++) {
+        struct pairs pairs = {0};
+        char *copy = malloc(len + 1);
+        int err;
+
+        assert_non_null(copy);
+        memcpy(copy, TEXT, len);
+        err = ebb__resp_pairs(copy, len, take, &pairs);
+        free(copy);
+        assert_int_equal(err, len < sizeof(TEXT) - 1 ? -EAGAIN : 0);
+        assert_int_equal(pairs.count, err == 0 ? 4 : 0);
+        for (size_t i = 0; i < pairs.count; i++) {
+            assert_string_equal(pairs.all[i].name, WANTED[i].name);
+            assert_true(pairs.all[i].number == WANTED[i].number);
+        }
+    }
+}
+
+static void test_no_pairs(void **state)
+{
+    static const char *const TEXTS[] = {
+        "$5\r\nhello\r\n",
+        "-ERR\r\n",
+        "*x\r\n",
+        "*-1\r\n",
+        "*65536\r\n",
+        "*1\r\n:x\r\n",
+        "*1\r\n:\r\n",
+        "*1\r\n:1\rx",
+        "*1\r\n!1\r\n",
+        "*2\r\n$1\r\na\r\n$-1\r\n",
+        "*1\r\n*65535\r\n*2\r\n",
+        "*1\r\n:18446744073709551616\r\n",
+    };
+    char line[2000] = "*1\r\n:";
+    struct pairs pairs = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(TEXTS) / sizeof(TEXTS[0]); i++)
+        assert_int_equal(ebb__resp_pairs(TEXTS[i], strlen(TEXTS[i]), take, &pairs), -EBADMSG);
+    memset(line + 5, '1', sizeof(line) - 5);
+    assert_int_equal(ebb__resp_pairs(line, sizeof(line), take, &pairs), -EBADMSG);
+    assert_int_equal(pairs.count, 0);
+    assert_int_equal(ebb__resp_pairs("*0\r\n", 4, take, &pairs), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_replies), cmocka_unit_test(test_no_replies)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_replies), cmocka_unit_test(test_no_replies),
+                                       cmocka_unit_test(test_pairs), cmocka_unit_test(test_no_pairs)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

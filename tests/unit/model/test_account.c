@@ -86,6 +86,52 @@ static void what_is_not_known_makes_no_rest(void **state)
     assert_null(ebb__account_check(&account));
 }
 
+static void a_rest_apart_says_what_does_not_fit(void **state)
+{
+    const struct ebb_account_row *rest;
+
+    (void)state;
+    begin(100);
+    add(1, "a", 70);
+    add(2, "b", 60);
+    ebb__account_rest_apart(&account, 2, "fits", "fits");
+    add(1, "c", 50);
+    ebb__account_rest_apart(&account, 1, "rest", "rest");
+    assert_null(ebb__account_check(&account));
+    assert_int_equal(bytes_of("fits"), 10);
+    assert_int_equal(ebb__account_find(&account, "fits")->over_bytes, 0);
+    rest = ebb__account_find(&account, "rest");
+    assert_false(rest->known);
+    assert_int_equal(rest->over_bytes, 20);
+    assert_int_equal(rest->bytes, 0);
+    assert_string_equal(rest->why, "its parts are of another moment, and more than the whole");
+    /* Just full, and one of unknown parts, do fit. */
+    begin(100);
+    add(1, "a", 100);
+    ebb__account_rest_apart(&account, 1, "rest", "rest");
+    assert_int_equal(bytes_of("rest"), 0);
+    begin(100);
+    add(1, "a", 200);
+    ebb__account_add(&account, 1, "b", "b", "books", ebb__fact_unknown(-EACCES));
+    ebb__account_rest_apart(&account, 1, "rest", "rest");
+    rest = ebb__account_find(&account, "rest");
+    assert_false(rest->known);
+    assert_int_equal(rest->over_bytes, 0);
+    assert_string_equal(rest->why, "not all parts are known");
+    assert_null(ebb__account_check(&account));
+}
+
+static void why_a_row_is_not_known_can_be_said_better(void **state)
+{
+    (void)state;
+    begin(100);
+    ebb__account_because(&account, "never mind");
+    assert_null(account.rows[0].why);
+    ebb__account_add(&account, 1, "a", "a", "books", ebb__fact_unknown(-EPERM));
+    ebb__account_because(&account, "needs something else");
+    assert_string_equal(account.rows[1].why, "needs something else");
+}
+
 static void paths(void **state)
 {
     char path[64];
@@ -159,6 +205,15 @@ static void broken_ones_are_named(void **state)
     ebb__account_beside(&account, "swap", "swap", "status", ebb__fact(1));
     add(1, "late", 1);
     assert_string_equal(ebb__account_check(&account), "A4 rows beside come last");
+    begin(10);
+    add(1, "a", 20);
+    ebb__account_rest_apart(&account, 1, "rest", "rest");
+    assert_null(ebb__account_check(&account));
+    account.rows[2].known = true;
+    assert_string_equal(ebb__account_check(&account), "A5 a rest apart is not below zero");
+    account.rows[2].over_bytes = 0;
+    account.rows[2].bytes = -10;
+    assert_string_equal(ebb__account_check(&account), "A5 a rest apart is not below zero");
 }
 
 int main(void)
@@ -167,6 +222,8 @@ int main(void)
         cmocka_unit_test(parts_and_rests),
         cmocka_unit_test(a_rest_may_be_below_zero),
         cmocka_unit_test(what_is_not_known_makes_no_rest),
+        cmocka_unit_test(a_rest_apart_says_what_does_not_fit),
+        cmocka_unit_test(why_a_row_is_not_known_can_be_said_better),
         cmocka_unit_test(paths),
         cmocka_unit_test(full),
         cmocka_unit_test(names_are_cut),
