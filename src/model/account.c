@@ -12,7 +12,7 @@
 #define BYTES_MAX (INT64_MAX / EBB_ACCOUNT_ROWS_MAX)
 
 static const char NOT_ALL_PARTS[] = "not all parts are known";
-static const char TOO_MUCH[] = "its parts are of another moment, and more than the whole";
+static const char TOO_MUCH[] = "its parts are of another moment, or not all touched, and more than the whole";
 
 static void copy(char *to, size_t bytes, const char *text)
 {

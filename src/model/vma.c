@@ -36,6 +36,9 @@
 #define EBB_GROUP_BYTES   (128 * MIB)
 #define CHUNK_BYTES       (2 * MIB)
 
+/* What such allocators map, they map in pieces as large, but where the kernel puts them: other libraries seldom ask for as much. */
+#define CHUNK_MIN_BYTES MIB
+
 /* The Go runtime's arenas are 64 MiB as well, and begin here. */
 #define GO_BASE UINT64_C(0xc000000000)
 #define GO_END  UINT64_C(0xd000000000)
@@ -392,7 +395,8 @@ static bool is_thread_stack(const struct view *view)
            before->vma.end % ARENA_BYTES != 0 && before->vma.end % ARENA_BYTES <= GUARD_MAX_BYTES;
 }
 
-static bool judge_chunk(const struct view *view, struct ebb_vma_verdict *ret_verdict)
+/* By the allocator's library, for another rule: where it begins, or how large it is. */
+static bool judge_chunk(const struct view *view, enum ebb_vma_rule rule, struct ebb_vma_verdict *ret_verdict)
 {
     static const struct {
         uint8_t bit;
@@ -401,13 +405,15 @@ static bool judge_chunk(const struct view *view, struct ebb_vma_verdict *ret_ver
                 {EBB_VMA_ALLOCATOR_TCMALLOC, EBB_VMA_CLASS_TCMALLOC},
                 {EBB_VMA_ALLOCATOR_MIMALLOC, EBB_VMA_CLASS_MIMALLOC}};
 
-    if (view->vma->start % CHUNK_BYTES != 0)
+    if (rule == EBB_VMA_RULE_LIBRARY_ALIGNED ? view->vma->start % CHUNK_BYTES != 0
+                                             : ebb__vma_bytes(view->vma) < CHUNK_MIN_BYTES)
         return false;
     for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
         if ((view->hints->allocators & ROWS[i].bit) == 0)
             continue;
         *ret_verdict = VERDICT(ANON, LIBRARY_ALIGNED);
         ret_verdict->vma_class = ROWS[i].class;
+        ret_verdict->rule = rule;
         return true;
     }
     return false;
@@ -435,12 +441,14 @@ static struct ebb_vma_verdict judge_writable(const struct view *view)
         return VERDICT(ARENA, ARENA_PAIR);
     if (is_thread_stack(view))
         return VERDICT(THREAD_STACK, GUARD_BELOW);
-    if (judge_chunk(view, &verdict))
+    if (judge_chunk(view, EBB_VMA_RULE_LIBRARY_ALIGNED, &verdict))
         return verdict;
     if (behind_is_reserved(view))
         return VERDICT(POOL, RESERVE_HEAD);
     if (ebb__vma_bytes(vma) >= POOL_MIN_BYTES)
         return VERDICT(POOL, LARGE);
+    if (judge_chunk(view, EBB_VMA_RULE_LIBRARY_SIZE, &verdict))
+        return verdict;
     if (ebb__vma_bytes(vma) >= BLOCK_MIN_BYTES && view->hints->allocators == 0)
         return VERDICT(BLOCK, BLOCK_SIZE);
     return VERDICT(ANON, REST);

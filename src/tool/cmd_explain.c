@@ -169,25 +169,26 @@ static void note_moments(struct ebb_emit *emit, const struct ebb_account *accoun
             continue;
         while (account->rows[whole].depth >= row->depth)
             whole--;
-        ebb__emit_note(
-            emit, "moments",
-            "The parts of \"%s\" are %s more than it: they were counted at another moment, so what "
-            "they leave over is not known.",
-            account->rows[whole].name, ebb__units_bytes((uint64_t)row->over_bytes, over));
+        ebb__emit_note(emit, "moments",
+                       "The parts of \"%s\" are %s more than it: they were counted at another moment, or not "
+                       "all of them was touched, so what they leave over is not known.",
+                       account->rows[whole].name, ebb__units_bytes((uint64_t)row->over_bytes, over));
     }
 }
 
 static void note_redis(struct ebb_emit *emit, const struct ebb_explain_facts *facts)
 {
     const struct ebb_books *books = &facts->books;
+    char most[EBB_UNITS_BYTES];
 
     if (books->kind != EBB_BOOKS_REDIS || !books->answered)
         return;
     if (facts->heap.apart)
         ebb__emit_note(
             emit, "heap",
-            "The heap was not walked: what of it is live and what is free jemalloc has told Redis, "
-            "which asks it ten times a second.");
+            "The heap was not walked: what of it is live jemalloc has told Redis, which asks it ten times a "
+            "second. It takes %s for resident, with pages that it never touched.",
+            ebb__units_bytes(ebb__fact_or(facts->heap.most, 0), most));
     if (!books->redis.hashtables_bytes.known)
         ebb__emit_note(emit, "stats", "Tables of keys are in other overhead: %s.",
                        ebb__books_why(books, &books->redis.hashtables_bytes));

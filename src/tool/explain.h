@@ -41,7 +41,9 @@ struct ebb_explain_heap {
     struct ebb_fact fragments; /* free, between what is live */
     struct ebb_fact kept;      /* free, at the ends of heaps that a trim leaves alone */
     struct ebb_fact mapped;    /* live too: in blocks that have mappings of their own, which `live` has not */
-    bool apart;                /* counted at another moment than the kernel's figures are from */
+    struct ebb_fact
+        most;   /* resident, as the allocator sees it that does not know what was touched; else unknown */
+    bool apart; /* counted at another moment than the kernel's figures are from */
 };
 
 /* A name in PostgreSQL's shared memory, and what of it is resident in the process. */
@@ -65,6 +67,16 @@ struct ebb_explain_segment {
     struct ebb_fact more_rss;                                 /* of all other names */
     unsigned other_count;                                     /* other mappings of shared memory */
     struct ebb_fact others_rss;
+};
+
+/* InnoDB's buffer pool among the large mappings, where MariaDB has it in front of what it reserves for a larger one. */
+struct ebb_explain_innodb {
+    uint64_t large_start; /* the large mapping that was looked at last */
+    uint64_t large_end;
+    bool found;
+    uint64_t start;
+    uint64_t bytes;
+    struct ebb_fact rss;
 };
 
 struct ebb_explain_process {
@@ -99,6 +111,7 @@ struct ebb_explain_facts {
     struct ebb_explain_cgroup cgroup;
     struct ebb_books books; /* kind EBB_BOOKS_NONE: of no server, or not asked */
     struct ebb_explain_segment segment;
+    struct ebb_explain_innodb innodb;
 };
 
 /* What was asked for. */
@@ -134,8 +147,18 @@ bool ebb__explain_shared(const struct ebb_explain_facts *facts, struct ebb_accou
 /* The account of that mapping by the server's names, resident or not. False when there is none. */
 bool ebb__explain_segment(const struct ebb_explain_facts *facts, struct ebb_account *ret_account);
 
-/* What the server says of its buffer pool, at `depth` of a row for it. */
-void ebb__explain_pool(const struct ebb_books *books, unsigned depth, struct ebb_account *account);
+/* Looks for InnoDB's buffer pool, mapping by mapping, and counts its pages. */
+void ebb__explain_innodb_look(struct ebb_explain_facts *facts, const struct ebb_maps_row *row);
+void ebb__explain_innodb_count(struct ebb_explain_facts *facts);
+
+/* What is resident between two addresses, which need not be those of pages: of a page in which one lies, the share counts in bytes. */
+struct ebb_fact ebb__explain_resident_in(struct ebb_pages *pages, uint64_t start, uint64_t end);
+
+/* The parts of the row for large anonymous memory, by the server's books; nothing when it is none with such a pool. */
+void ebb__explain_pool(const struct ebb_explain_facts *facts, struct ebb_account *account);
+
+/* Where the heap was not walked, and a server has its jemalloc's own figures: takes them. */
+void ebb__explain_told(struct ebb_explain_facts *facts);
 
 /* The account of its cgroup's usage. */
 void ebb__explain_usage(const struct ebb_explain_facts *facts, struct ebb_account *ret_account);

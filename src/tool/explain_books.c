@@ -42,22 +42,108 @@ static struct ebb_fact descriptors_of(const struct ebb_books_mysql *mysql)
     return ebb__fact(size.value - pages.value);
 }
 
-void ebb__explain_pool(const struct ebb_books *books, unsigned depth, struct ebb_account *account)
+void ebb__explain_innodb_look(struct ebb_explain_facts *facts, const struct ebb_maps_row *row)
+{
+    struct ebb_explain_innodb *innodb = &facts->innodb;
+    const struct ebb_books_mysql *mysql = &facts->books.mysql;
+    uint64_t size = ebb__fact_or(mysql->pool_size_bytes, 0);
+    uint64_t most = ebb__fact_or(mysql->pool_size_max_bytes, 0);
+
+    if (row->verdict.vma_class == EBB_VMA_CLASS_POOL) {
+        innodb->large_start = row->map.start;
+        innodb->large_end = row->map.end;
+    } else if (facts->books.kind == EBB_BOOKS_MARIADB && row->verdict.vma_class == EBB_VMA_CLASS_RESERVED &&
+               row->map.start == innodb->large_end && size != 0 && most > size &&
+               size <= innodb->large_end - innodb->large_start &&
+               row->map.end - row->map.start >= most - size) {
+        /* What lies below it in the same mapping is other memory, which the kernel has merged with it. */
+        innodb->found = true;
+        innodb->start = innodb->large_end - size;
+        innodb->bytes = size;
+    }
+}
+
+void ebb__explain_innodb_count(struct ebb_explain_facts *facts)
+{
+    struct ebb_explain_innodb *innodb = &facts->innodb;
+    struct ebb_pages pages;
+    int err;
+
+    if (!innodb->found)
+        return;
+    err = ebb__pages_open(&pages, facts->target->root, facts->target->pid, false);
+    innodb->rss = ebb__fact_unknown(err);
+    if (err != 0)
+        return;
+    innodb->rss = ebb__explain_resident_in(&pages, innodb->start, innodb->start + innodb->bytes);
+    ebb__pages_close(&pages);
+}
+
+void ebb__explain_pool(const struct ebb_explain_facts *facts, struct ebb_account *account)
 {
     static const char STATUS[] = "SHOW GLOBAL STATUS";
+    const struct ebb_books *books = &facts->books;
     const struct ebb_books_mysql *mysql = &books->mysql;
     struct ebb_fact descriptors = descriptors_of(mysql);
+    bool found = facts->innodb.found && facts->innodb.rss.known;
+    unsigned depth = found ? 3 : 2;
 
     if ((books->kind != EBB_BOOKS_MARIADB && books->kind != EBB_BOOKS_MYSQL) || !mysql->pool_data_bytes.known)
         return;
+    if (found)
+        ebb__account_add(account, 2, "innodb", "the buffer pool of InnoDB",
+                         "innodb_buffer_pool_size, /proc/PID/pagemap", facts->innodb.rss);
     ebb__account_add(account, depth, "pool_data", "pages with data", STATUS, mysql->pool_data_bytes);
     add_known(account, depth, "pool_misc", "pages for locks and the adaptive hash", STATUS,
               times(mysql->pool_misc_pages, mysql->page_bytes));
     add_known(account, depth, "pool_descriptors", "descriptors of all pages", "SHOW GLOBAL STATUS, VARIABLES",
               descriptors);
     ebb__account_rest(account, depth, "pool_rest",
-                      descriptors.known ? "free pages that were touched"
-                                        : "descriptors of pages, and free pages that were touched");
+                      !found ? "descriptors of pages, free pages that were touched, others' memory"
+                      : descriptors.known ? "free pages that were touched"
+                                          : "descriptors of pages, and free pages that were touched");
+    if (found)
+        ebb__account_rest(account, 2, "pool_others", "other large anonymous memory");
+}
+
+/* An allocator of which nothing but its own figures is known. Upstream's Redis has a jemalloc of its own beside the C library's malloc. */
+static bool is_told(const struct ebb_explain_facts *facts)
+{
+    static const char JEMALLOC[] = "jemalloc";
+    const char *name = facts->allocator == NULL ? "" : facts->allocator->name;
+
+    return strncmp(facts->books.malloc_library, JEMALLOC, strlen(JEMALLOC)) == 0 &&
+           (strcmp(name, JEMALLOC) == 0 || strcmp(name, "glibc") == 0);
+}
+
+void ebb__explain_told(struct ebb_explain_facts *facts)
+{
+    struct ebb_explain_heap *heap = &facts->heap;
+    const struct ebb_books *books = &facts->books;
+    struct ebb_fact used = books->redis.used_bytes;
+    struct ebb_fact allocated = books->redis.allocator_allocated_bytes;
+    struct ebb_fact active = books->redis.allocator_active_bytes;
+    struct ebb_fact resident = books->redis.allocator_resident_bytes;
+
+    /* A server that runs on another allocator than it was built for has figures under these names too. */
+    if (!books->answered || books->kind != EBB_BOOKS_REDIS || !is_told(facts) || !used.known ||
+        !allocated.known || !active.known || !resident.known || allocated.value < used.value / 2 ||
+        active.value < allocated.value || resident.value < active.value)
+        return;
+    *heap = (struct ebb_explain_heap){
+        .source = "INFO memory, from jemalloc",
+        /* There is no other large memory in a Redis, and blocks mapped one by one are taken for glibc's when no library is there. */
+        .classes = UINT64_C(1) << EBB_VMA_CLASS_JEMALLOC | UINT64_C(1) << EBB_VMA_CLASS_POOL |
+                   UINT64_C(1) << EBB_VMA_CLASS_BLOCK,
+        .apart = true,
+        .live = allocated,
+        .fragments = ebb__fact(active.value - allocated.value),
+        .most = resident,
+        .whole = ebb__fact(0),
+        .cached = ebb__fact(0),
+        .kept = ebb__fact(0),
+        .mapped = ebb__fact(0),
+    };
 }
 
 /* Names that the server gives, the largest first. The buffer pool is not in the heap. */

@@ -54,10 +54,13 @@ static int collect_mappings(struct ebb_explain_facts *facts, bool deep)
         if (row->verdict.vma_class == EBB_VMA_CLASS_ANON)
             note_unknown(facts, row);
         ebb__explain_segment_look(facts, row);
+        ebb__explain_innodb_look(facts, row);
     }
     ebb__maps_walk_close(&walk);
     if (got == 0)
         ebb__explain_segment_count(facts);
+    if (got == 0)
+        ebb__explain_innodb_count(facts);
     return got;
 }
 
@@ -161,32 +164,6 @@ void ebb__explain_collect_heap(struct ebb_explain_facts *facts)
         leave_open(&facts->heap, "only the allocator itself knows");
 }
 
-/* jemalloc is not walked, but who is linked against it may ask it. A server that runs on another allocator has figures under these names
- * that are made from its RSS, and worth nothing. */
-static void collect_told(struct ebb_explain_facts *facts)
-{
-    struct ebb_explain_heap *heap = &facts->heap;
-    const struct ebb_books *books = &facts->books;
-    struct ebb_fact allocated = books->redis.allocator_allocated_bytes;
-    struct ebb_fact active = books->redis.allocator_active_bytes;
-    struct ebb_fact resident = books->redis.allocator_resident_bytes;
-
-    if (heap->source != NULL || facts->allocator == NULL || strcmp(facts->allocator->name, "jemalloc") != 0 ||
-        !books->answered || books->kind != EBB_BOOKS_REDIS ||
-        strncmp(books->malloc_library, "jemalloc", strlen("jemalloc")) != 0 || !allocated.known ||
-        !active.known || !resident.known || active.value < allocated.value || resident.value < active.value)
-        return;
-    heap->source = "INFO memory, from jemalloc";
-    heap->classes = UINT64_C(1) << EBB_VMA_CLASS_JEMALLOC;
-    heap->apart = true;
-    heap->live = allocated;
-    heap->fragments = ebb__fact(active.value - allocated.value);
-    heap->whole = ebb__fact(resident.value - active.value);
-    heap->cached = ebb__fact(0);
-    heap->kept = ebb__fact(0);
-    heap->mapped = ebb__fact(0);
-}
-
 /* ---- the cgroup ---- */
 
 static void note_process(struct ebb_explain_cgroup *cgroup, pid_t pid, const char *root, uint64_t anon_bytes)
@@ -275,7 +252,7 @@ int ebb__explain_collect(struct ebb_explain_facts *facts, const struct ebb_targe
     facts->target = target;
     collect_books(facts, ask);
     ebb__explain_collect_heap(facts);
-    collect_told(facts);
+    ebb__explain_told(facts);
     /* The total and its parts as close together as can be. */
     err = collect_mappings(facts, ask->deep);
     if (err == 0)

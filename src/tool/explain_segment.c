@@ -94,7 +94,7 @@ static int add_part(struct ebb_pages *pages, uint64_t page, uint64_t bytes, uint
     return err;
 }
 
-static struct ebb_fact resident_in(struct ebb_pages *pages, uint64_t start, uint64_t end)
+struct ebb_fact ebb__explain_resident_in(struct ebb_pages *pages, uint64_t start, uint64_t end)
 {
     struct ebb_pages_count whole = {0};
     uint64_t mask = pages->page_bytes - 1;
@@ -136,8 +136,8 @@ static void count_names(struct ebb_explain_facts *facts, struct ebb_pages *pages
         if (!item->offset.known || item->bytes <= 0 || item->offset.value > segment->bytes ||
             (uint64_t)item->bytes > segment->bytes - item->offset.value)
             continue;
-        rss = resident_in(pages, segment->start + item->offset.value,
-                          segment->start + item->offset.value + (uint64_t)item->bytes);
+        rss = ebb__explain_resident_in(pages, segment->start + item->offset.value,
+                                       segment->start + item->offset.value + (uint64_t)item->bytes);
         if (is_shown(items, i) && segment->name_count < EBB_EXPLAIN_NAMES_MAX + 1)
             segment->names[segment->name_count++] = (struct ebb_explain_name){item, rss};
         else if (segment->more_rss.known)

@@ -55,6 +55,12 @@ static struct ebb_fact rss_of(const struct ebb_explain_facts *facts, uint64_t cl
     return ebb__fact(bytes);
 }
 
+/* The heap of one who tells what it has of large memory, too, has that. */
+static uint64_t heap_classes(const struct ebb_explain_facts *facts)
+{
+    return HEAP_CLASSES | facts->heap.classes;
+}
+
 static bool is_nothing(struct ebb_fact fact)
 {
     return fact.known && fact.value == 0;
@@ -65,9 +71,6 @@ static bool is_nothing(struct ebb_fact fact)
 static void divide_by_purpose(const struct ebb_explain_heap *heap, unsigned depth,
                               struct ebb_account *account)
 {
-    /* An allocator that only says what is resident means its own tables too. */
-    const char *whole = heap->apart ? "free, whole pages, and the allocator's own"
-                                    : "free, whole pages: a trim gives them back";
     const struct {
         const char *key;
         const char *name;
@@ -75,7 +78,7 @@ static void divide_by_purpose(const struct ebb_explain_heap *heap, unsigned dept
     } rows[] = {
         {"live", "live: held by the program", heap->live},
         {"cached", "cached: free, kept for a thread's next requests", heap->cached},
-        {"free", whole, heap->whole},
+        {"free", "free, whole pages: a trim gives them back", heap->whole},
         {"tops", "free, whole pages that a trim leaves alone", heap->kept},
         {"fragments", "free, in fragments of pages", heap->fragments},
     };
@@ -84,7 +87,7 @@ static void divide_by_purpose(const struct ebb_explain_heap *heap, unsigned dept
         if (!is_nothing(rows[i].bytes))
             ebb__account_add(account, depth, rows[i].key, rows[i].name, heap->source, rows[i].bytes);
     if (heap->apart)
-        ebb__account_rest_apart(account, depth, "heap_rest", "not attributed");
+        ebb__account_rest_apart(account, depth, "heap_rest", "free pages, and the allocator's own");
     else
         ebb__account_rest(account, depth, "heap_rest", "not attributed");
 }
@@ -110,7 +113,7 @@ static void divide_by_class(const struct ebb_explain_facts *facts, uint64_t clas
 static void divide_told(const struct ebb_explain_facts *facts, struct ebb_account *account)
 {
     const struct ebb_explain_heap *heap = &facts->heap;
-    uint64_t others = HEAP_CLASSES & ~heap->classes;
+    uint64_t others = heap_classes(facts) & ~heap->classes;
     bool alone = is_nothing(rss_of(facts, others));
 
     if (alone) {
@@ -128,7 +131,7 @@ static void divide_told(const struct ebb_explain_facts *facts, struct ebb_accoun
 
 static void divide_heap(const struct ebb_explain_facts *facts, struct ebb_account *account)
 {
-    struct ebb_fact rss = rss_of(facts, HEAP_CLASSES);
+    struct ebb_fact rss = rss_of(facts, heap_classes(facts));
     char name[EBB_ACCOUNT_NAME_BYTES] = "heap";
 
     if (is_nothing(rss) && facts->heap.source == NULL)
@@ -139,7 +142,7 @@ static void divide_heap(const struct ebb_explain_facts *facts, struct ebb_accoun
     if (facts->heap.source != NULL)
         divide_told(facts, account);
     else
-        divide_by_class(facts, HEAP_CLASSES, account);
+        divide_by_class(facts, heap_classes(facts), account);
 }
 
 static struct ebb_fact status_fact(const struct ebb_status *status, enum ebb_status_field field,
@@ -168,16 +171,17 @@ void ebb__explain_resident(const struct ebb_explain_facts *facts, struct ebb_acc
     if (!facts->has_pages)
         divide_by_kind(status, ret_account);
     for (unsigned i = 0; facts->has_pages && i < COUNT(PARTS); i++) {
-        struct ebb_fact rss = rss_of(facts, PARTS[i].classes);
+        uint64_t classes = PARTS[i].classes & ~heap_classes(facts);
+        struct ebb_fact rss = rss_of(facts, classes);
 
         if (PARTS[i].classes == 0) {
             divide_heap(facts, ret_account);
         } else if (!is_nothing(rss)) {
             ebb__account_add(ret_account, 1, PARTS[i].key, PARTS[i].name, SMAPS, rss);
-            if (PARTS[i].classes == BIT(POOL))
-                ebb__explain_pool(&facts->books, 2, ret_account);
-            else if ((PARTS[i].classes & BIT(SHARED)) == 0 || !ebb__explain_shared(facts, ret_account))
-                divide_by_class(facts, PARTS[i].classes, ret_account);
+            if (classes == BIT(POOL))
+                ebb__explain_pool(facts, ret_account);
+            else if ((classes & BIT(SHARED)) == 0 || !ebb__explain_shared(facts, ret_account))
+                divide_by_class(facts, classes, ret_account);
         }
     }
     ebb__account_rest(ret_account, 1, "unattributed", "unattributed");

@@ -137,16 +137,16 @@ def the_servers_own_books():
         print(f"# live {rows['live']['bytes'] >> 10} KiB, by name {named >> 10} KiB, the client says {asked >> 10} KiB", flush=True)
         assert abs(named - asked) < asked // 20, (named, asked)
         assert 0.5 * rows["live"]["bytes"] < named < 1.05 * rows["live"]["bytes"], rows
-        pool = {row["path"]: row for row in told["resident"]}["resident/pool/pool_data"]
+        pool = {row["path"]: row for row in told["resident"]}["resident/pool/innodb/pool_data"]
         equal(pool["bytes"], int(server.ask("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_bytes_data'").split()[1]))
         pages = int(server.ask("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_total'").split()[1])
         resident = by_path(told["resident"])
         print(f"# the pool: {resident['resident/pool']['bytes'] >> 10} KiB resident, of which "
               + ", ".join(f"{path.rpartition('/')[2]} {row['bytes'] >> 10} KiB" for path, row in resident.items()
                           if path.startswith("resident/pool/")), flush=True)
-        if pages * 16384 < 64 << 20:
-            equal(resident["resident/pool/pool_descriptors"]["bytes"], (64 << 20) - pages * 16384)
-            assert resident["resident/pool/pool_rest"]["bytes"] >= 0, resident
+        equal(resident["resident/pool/innodb/pool_descriptors"]["bytes"], (64 << 20) - pages * 16384)
+        # A pool that was made whole has all its descriptors, and little else that has no data: a few pages were freed again.
+        assert 0 <= resident["resident/pool/innodb/pool_rest"]["bytes"] < 4 << 20, resident
         silent = told_of(server.process.pid, "--no-sql")
         assert "live" not in silent and not any("pool_data" in row["path"] for row in silent["resident"]), silent
         refused = told_of(server.process.pid, "--sql", f"nobody:wrong@{server.socket}")
@@ -209,10 +209,11 @@ def smaps_sum(pids, size, key):
 def the_books_of_postgres():
     with database_servers.postgres("-c", "shared_buffers=48MB", "-c", "wal_buffers=2MB", "-c", "autovacuum=off",
                                    "-c", "huge_pages=off") as (process, folder), Session(folder) as session:
-        psql(folder, "CREATE TABLE loaded AS SELECT i, repeat('x', 500) FROM generate_series(1, 40000) i")
+        # Less than a quarter of shared_buffers, or a scan would go round in a few of them.
+        psql(folder, "CREATE TABLE loaded AS SELECT i, repeat('x', 500) FROM generate_series(1, 15000) i")
         contains(notes_of(told_of(process.pid), "buffers")[0], "CREATE EXTENSION pg_buffercache there gives them")
         psql(folder, "CREATE EXTENSION pg_buffercache")
-        equal(session.ask("SELECT count(*) FROM loaded"), "40000")
+        equal(session.ask("SELECT count(*) FROM loaded"), "15000")
         backend = int(session.ask("SELECT pg_backend_pid()"))
         setting = int(psql(folder, "SELECT setting::int8 * 8192 FROM pg_settings WHERE name = 'shared_buffers'")[0][0])
         loaded = int(psql(folder, "SELECT pg_relation_size('loaded')")[0][0])
@@ -220,7 +221,8 @@ def the_books_of_postgres():
             told = told_of(pid)
             for key in ("resident", "shared"):
                 check_sums(told[key])
-                check_within(told[key])
+            check_within(told["shared"])
+            check_within([row for row in told["resident"] if row["path"].startswith("resident/shared")])
             rows = by_path(told["shared"])
             equal(rows["shared/shared_buffers"]["bytes"], setting)
             equal(rows["shared/shared_buffers"]["source"], "pg_shmem_allocations")
@@ -236,7 +238,7 @@ def the_books_of_postgres():
                 folder, "SELECT count(relfilenode), count(*) FILTER (WHERE isdirty) FROM pg_buffercache")[0])
             assert abs(rows["shared/shared_buffers/used"]["bytes"] - used) <= 64 * 8192, (rows, used)
             assert abs(rows["shared/shared_buffers/used/dirty"]["bytes"] - dirty) <= 64 * 8192, (rows, dirty)
-            assert used > loaded > 16 << 20, (used, loaded)
+            assert used > loaded > 7 << 20, (used, loaded)
             here = by_path(told["resident"])
             whole = here["resident/shared/segment"]["bytes"]
             equal(whole, rows["resident_here"]["bytes"])
@@ -319,6 +321,7 @@ def the_books_of_redis():
     with database_servers.redis("--port", "0", folder=folder) as process:
         fill_redis(folder, "k", 300000, 120)
         time.sleep(0.3)  # what the server asks of its allocator, it asks ten times a second
+        check_account("redis-server with data", process.pid)
         told, said = redis_books(process, folder)
         rows = by_path(told["live"])
         used = int(said["used_memory"])
@@ -342,6 +345,10 @@ def the_books_of_redis():
                                    if path.startswith("resident/heap") or path == "resident"), flush=True)
             live = next(row for path, row in heap.items() if path.startswith("resident/heap/") and path.endswith("/live"))
             equal(live["bytes"], rows["live"]["bytes"])
+            # jemalloc counts its pages as resident, touched or not; the kernel sees the same mappings.
+            most = int(said["allocator_resident"])
+            assert 0.9 * most <= heap["resident/heap"]["bytes"] <= 1.02 * most + (1 << 20), (most, heap)
+            contains(notes_of(told, "heap")[0], "takes")
         # Of a server that gives back most of what it had, much is free.
         script = "for i = 1, 300000 do if i % 8 ~= 0 then redis.call('DEL', 'k' .. i) end end return 'OK'"
         equal(redis_ask(folder, "EVAL", script, "0"), "OK\n")

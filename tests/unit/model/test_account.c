@@ -104,7 +104,8 @@ static void a_rest_apart_says_what_does_not_fit(void **state)
     assert_false(rest->known);
     assert_int_equal(rest->over_bytes, 20);
     assert_int_equal(rest->bytes, 0);
-    assert_string_equal(rest->why, "its parts are of another moment, and more than the whole");
+    assert_string_equal(rest->why,
+                        "its parts are of another moment, or not all touched, and more than the whole");
     /* Just full, and one of unknown parts, do fit. */
     begin(100);
     add(1, "a", 100);

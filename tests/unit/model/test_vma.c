@@ -140,7 +140,7 @@ static void test_reservation(void **state)
     walk(ROWS, COUNT_OF(ROWS), &hints, NULL);
 }
 
-/* What is aligned is an allocator's when its library is there, even when that comes later. */
+/* What is aligned, or large, is an allocator's when its library is there, even when that comes later. */
 static void test_allocators(void **state)
 {
     static const struct {
@@ -155,7 +155,9 @@ static void test_allocators(void **state)
         char library[128];
         const struct row rows[] = {
             {"7f1000200000-7f1000800000 rw-p 00000000 00:00 0 ", CASES[i].class, "2M-aligned", false},
-            {"7f1001001000-7f1001401000 rw-p 00000000 00:00 0 ", "anon", "rest", false},
+            {"7f1001001000-7f1001101000 rw-p 00000000 00:00 0 ", CASES[i].class, "1M-library", false},
+            {"7f1001201000-7f1001300000 rw-p 00000000 00:00 0 ", "anon", "rest", false},
+            {"7f1002001000-7f1006001000 rw-p 00000000 00:00 0 ", "pool", "large", false},
             {library, "lib-text", "library-name", false},
         };
         struct ebb_vma_hints hints = {0};

@@ -199,6 +199,55 @@ static void buffers_that_do_not_fit(void **state)
     assert_int_equal(ebb__account_find(&account, "wal_rest")->over_bytes, MIB);
 }
 
+static void innodb(enum ebb_vma_class vma_class, uint64_t start, uint64_t bytes)
+{
+    struct ebb_maps_row row = {.map = {.start = start, .end = start + bytes},
+                               .verdict = {.vma_class = vma_class}};
+
+    ebb__explain_innodb_look(&facts, &row);
+}
+
+/* Upstream's Redis, Debian's, one on another allocator than it thinks, and one that was built without jemalloc. */
+static void what_jemalloc_has_told(void **state)
+{
+    static const struct {
+        const char *serves;
+        const char *library;
+        uint64_t allocated;
+        bool told;
+    } CASES[] = {
+        {"jemalloc", "jemalloc-5.3.0", 95, true},
+        {"glibc", "jemalloc-5.2.1", 95, true},
+        {"ebb", "jemalloc-5.3.0", 95, false},
+        {"jemalloc", "jemalloc-5.3.0", 40, false},
+        {"glibc", "libc", 95, false},
+        {"jemalloc", "jemalloc-5.3.0", 100, false},
+    };
+    struct ebb_proc_allocator allocator;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        make_redis();
+        facts.heap = (struct ebb_explain_heap){0};
+        facts.allocator = &allocator;
+        snprintf(allocator.name, sizeof(allocator.name), "%s", CASES[i].serves);
+        snprintf(facts.books.malloc_library, sizeof(facts.books.malloc_library), "%s", CASES[i].library);
+        facts.books.redis.allocator_allocated_bytes = ebb__fact(CASES[i].allocated * MIB);
+        facts.books.redis.allocator_active_bytes = ebb__fact(97 * MIB);
+        facts.books.redis.allocator_resident_bytes = ebb__fact(110 * MIB);
+        ebb__explain_told(&facts);
+        assert_int_equal(facts.heap.source != NULL, CASES[i].told);
+        if (!CASES[i].told)
+            continue;
+        assert_true(facts.heap.apart);
+        assert_true(facts.heap.live.value == 95 * MIB && facts.heap.fragments.value == 2 * MIB &&
+                    facts.heap.most.value == 110 * MIB);
+        assert_true(ebb__explain_live(&facts, &account));
+        assert_int_equal(bytes_of("nobody"), 5 * MIB);
+    }
+    facts.allocator = NULL;
+}
+
 static void make_pool(void)
 {
     struct ebb_books_mysql *mysql = &facts.books.mysql;
@@ -210,29 +259,64 @@ static void make_pool(void)
     mysql->pool_total_pages = ebb__fact(8064);
     mysql->pool_data_bytes = ebb__fact(10 * MIB);
     mysql->pool_misc_pages = ebb__fact(0);
-    ebb__account_init(&account, "pool", "a pool", "smaps", ebb__fact(20 * MIB));
+    mysql->pool_size_max_bytes = ebb__fact(1024 * MIB);
+    ebb__account_init(&account, "resident", "resident memory", "smaps", ebb__fact(50 * MIB));
+    ebb__account_add(&account, 1, "pool", "a pool", "smaps", ebb__fact(40 * MIB));
+}
+
+static void divide_pool(void)
+{
+    ebb__explain_pool(&facts, &account);
+    ebb__account_rest(&account, 1, "unattributed", "unattributed");
+    assert_null(ebb__account_check(&account));
+}
+
+static void a_pool_among_large_mappings(void **state)
+{
+    const uint64_t top = UINT64_C(1) << 40;
+
+    (void)state;
+    make_pool();
+    innodb(EBB_VMA_CLASS_POOL, top - 500 * MIB, 100 * MIB);
+    innodb(EBB_VMA_CLASS_RESERVED, top - 400 * MIB, 100 * MIB);
+    assert_false(facts.innodb.found);
+    /* Too small in front, and too little behind. */
+    innodb(EBB_VMA_CLASS_POOL, top - 100 * MIB, 100 * MIB);
+    innodb(EBB_VMA_CLASS_RESERVED, top, 1024 * MIB);
+    assert_false(facts.innodb.found);
+    innodb(EBB_VMA_CLASS_POOL, top - 160 * MIB, 160 * MIB);
+    innodb(EBB_VMA_CLASS_RESERVED, top, 1024 * MIB - 128 * MIB - 4096);
+    assert_false(facts.innodb.found);
+    innodb(EBB_VMA_CLASS_POOL, top - 160 * MIB, 160 * MIB);
+    innodb(EBB_VMA_CLASS_RESERVED, top, 1024 * MIB - 128 * MIB);
+    assert_true(facts.innodb.found);
+    assert_true(facts.innodb.start == top - 128 * MIB && facts.innodb.bytes == 128 * MIB);
+    facts.innodb.rss = ebb__fact(20 * MIB);
+    divide_pool();
+    assert_int_equal(bytes_of("innodb"), 20 * MIB);
+    assert_int_equal(bytes_of("pool_rest"), 8 * MIB);
+    assert_int_equal(bytes_of("pool_others"), 20 * MIB);
 }
 
 static void descriptors_of_a_pool(void **state)
 {
     (void)state;
     make_pool();
-    ebb__explain_pool(&facts.books, 1, &account);
-    assert_null(ebb__account_check(&account));
+    divide_pool();
     assert_int_equal(bytes_of("pool_descriptors"), 2 * MIB);
-    assert_int_equal(bytes_of("pool_rest"), 8 * MIB);
+    assert_int_equal(bytes_of("pool_rest"), 28 * MIB);
     /* A pool that has them beside its pages, one that is just being made smaller, and one that does not say. */
     make_pool();
     facts.books.mysql.pool_total_pages = ebb__fact(8192);
-    ebb__explain_pool(&facts.books, 1, &account);
+    divide_pool();
     assert_false(has("pool_descriptors"));
     make_pool();
     facts.books.mysql.pool_total_pages = ebb__fact(4000);
-    ebb__explain_pool(&facts.books, 1, &account);
+    divide_pool();
     assert_false(has("pool_descriptors"));
     make_pool();
     facts.books.mysql.pool_total_pages = ebb__fact_unknown(-ENODATA);
-    ebb__explain_pool(&facts.books, 1, &account);
+    divide_pool();
     assert_false(has("pool_descriptors"));
     assert_null(ebb__account_check(&account));
 }
@@ -243,6 +327,7 @@ int main(void)
         cmocka_unit_test(redis_in_the_heap),       cmocka_unit_test(redis_of_another_moment),
         cmocka_unit_test(shared_memory_by_size),   cmocka_unit_test(shared_memory_without_names),
         cmocka_unit_test(buffers_that_do_not_fit), cmocka_unit_test(descriptors_of_a_pool),
+        cmocka_unit_test(what_jemalloc_has_told),  cmocka_unit_test(a_pool_among_large_mappings),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
