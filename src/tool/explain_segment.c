@@ -215,7 +215,7 @@ bool ebb__explain_shared(const struct ebb_explain_facts *facts, struct ebb_accou
         ebb__account_add(account, 3, "other_names", "all other names", PAGEMAP, segment->more_rss);
         ebb__account_rest_apart(account, 3, "segment_rest", "memory without a name");
     }
-    if (segment->other_count != 0)
+    if (segment->other_count != 0 && (!segment->others_rss.known || segment->others_rss.value != 0))
         ebb__account_add(account, 2, "other_shared", "other mappings of shared memory", SMAPS,
                          segment->others_rss);
     ebb__account_rest(account, 2, "rest", "not attributed");
