@@ -24,4 +24,9 @@ int ebb__ask_postgres(struct ebb_books *books, const struct ebb_endpoint *endpoi
 int ebb__ask_redis(struct ebb_books *books, const struct ebb_endpoint *endpoint,
                    const struct ebb_books_options *options, struct ebb_ask_times times);
 
+/* Changes it, and says in `acted` what came of that. 0 when the server let us in, whatever came then: it is not tried elsewhere. */
+int ebb__act_mysql(struct ebb_books *books, const struct ebb_endpoint *endpoint,
+                   const struct ebb_books_options *options, struct ebb_ask_times times,
+                   const struct ebb_books_act *act, struct ebb_books_acted *acted);
+
 #endif

@@ -80,11 +80,19 @@ static pid_t listener_of(pid_t pid, const struct ebb_stat *stat)
     return pid;
 }
 
+/* What is to be done at the server, beside reading: NULL, nothing. */
+struct deed {
+    const struct ebb_books_act *act;
+    struct ebb_books_acted *acted;
+};
+
 static int ask(struct ebb_books *books, const struct ebb_endpoint *endpoint,
-               const struct ebb_books_options *options, struct ebb_ask_times times)
+               const struct ebb_books_options *options, const struct deed *deed, struct ebb_ask_times times)
 {
     books->why[0] = '\0';
     ebb__endpoint_text(endpoint, books->asked);
+    if (deed != NULL)
+        return ebb__act_mysql(books, endpoint, options, times, deed->act, deed->acted);
     switch (books->kind) {
     case EBB_BOOKS_POSTGRES:
         return ebb__ask_postgres(books, endpoint, options, times);
@@ -97,7 +105,7 @@ static int ask(struct ebb_books *books, const struct ebb_endpoint *endpoint,
 
 /* Where nobody answers, the next place is tried; who refused us here, does so there. */
 static void ask_in_turn(struct ebb_books *books, const struct ebb_endpoint *endpoints, size_t count,
-                        const struct ebb_books_options *options, unsigned budget_ms)
+                        const struct ebb_books_options *options, const struct deed *deed, unsigned budget_ms)
 {
     struct ebb_deadline end = ebb__deadline_in(budget_ms);
 
@@ -106,14 +114,15 @@ static void ask_in_turn(struct ebb_books *books, const struct ebb_endpoint *endp
         bool last = i + 1 == count;
         struct ebb_ask_times times = {.connect = last ? end : ebb__deadline_in((unsigned)left_ms / 2),
                                       .end = end};
-        int err = ask(books, &endpoints[i], options, times);
+        int err = ask(books, &endpoints[i], options, deed, times);
 
         if (err != -ECONNREFUSED && err != -ETIMEDOUT && err != -EIO && err != -ENOENT)
             break;
     }
 }
 
-static void read_live(const struct ebb_books_options *options, unsigned budget_ms, struct ebb_books *books)
+static void go_to(const struct ebb_books_options *options, unsigned budget_ms, const struct deed *deed,
+                  struct ebb_books *books)
 {
     struct ebb_endpoint endpoints[ENDPOINTS_MAX];
     struct ebb_books_options asked = *options;
@@ -135,6 +144,11 @@ static void read_live(const struct ebb_books_options *options, unsigned budget_m
         snprintf(books->why, sizeof(books->why), "it is no server that keeps books of its memory");
         return;
     }
+    if (deed != NULL && books->kind != EBB_BOOKS_MARIADB && books->kind != EBB_BOOKS_MYSQL) {
+        snprintf(books->why, sizeof(books->why), "%s has no such statement",
+                 ebb__books_kind_name(books->kind));
+        return;
+    }
     if (books->kind == EBB_BOOKS_POSTGRES)
         asked.pid = listener_of(options->pid, &stat);
     if (options->sql != NULL) {
@@ -149,7 +163,7 @@ static void read_live(const struct ebb_books_options *options, unsigned budget_m
         count = ebb__endpoint_find(books->kind, asked.pid, endpoints, ENDPOINTS_MAX, books->why);
     }
     if (count != 0)
-        ask_in_turn(books, endpoints, count, &asked, budget_ms);
+        ask_in_turn(books, endpoints, count, &asked, deed, budget_ms);
     explicit_bzero(endpoints, sizeof(endpoints));
 }
 
@@ -176,9 +190,26 @@ void ebb__books_read(const struct ebb_books_options *options, struct ebb_books *
     if (options->root[0] != '\0')
         snprintf(ret_books->why, sizeof(ret_books->why), "a captured tree has no server that could be asked");
     else
-        read_live(options, budget_ms, ret_books);
+        go_to(options, budget_ms, NULL, ret_books);
     fill_reasons(ret_books);
     ret_books->elapsed_ms = (unsigned)((ebb__deadline_now_ns() - start_ns) / 1000000);
+}
+
+void ebb__books_act(const struct ebb_books_options *options, const struct ebb_books_act *act,
+                    struct ebb_books_acted *ret_acted)
+{
+    unsigned budget_ms = options->budget_ms != 0 ? options->budget_ms : EBB_BOOKS_BUDGET_MS;
+    struct ebb_books_acted acted = {.before = ebb__fact_unknown(-ENOTCONN),
+                                    .after = ebb__fact_unknown(-ENOTCONN)};
+    const struct deed deed = {.act = act, .acted = &acted};
+    struct ebb_books books;
+
+    ebb__rows_init(&books);
+    go_to(options, budget_ms, &deed, &books);
+    if (!acted.done && acted.why[0] == '\0')
+        snprintf(acted.why, sizeof(acted.why), "%s", books.why);
+    ebb__books_fini(&books);
+    *ret_acted = acted;
 }
 
 void ebb__books_fini(struct ebb_books *books)

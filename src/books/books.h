@@ -14,6 +14,9 @@
  * deadline stands over everything, the connection and all statements together. A server that hangs costs the caller the budget
  * and no more.
  *
+ * The one exception has a door of its own, ebb__books_act(): it changes a MariaDB or MySQL server, for an operator who has said
+ * so. Its statements are in mysql_act.c and nowhere else.
+ *
  * Client libraries (libmariadb.so.3, libpq.so.5) are loaded when the first such server is asked, as a host need not have them.
  * They run in their non-blocking modes, or the deadline would not be ours to keep. Redis's protocol is a line, and spoken here.
  *
@@ -114,6 +117,15 @@ struct ebb_books_sessions {
     int64_t total_bytes; /* of all of them */
 };
 
+/* What ebb__books_act() could do there; MariaDB and MySQL, when it was asked for. */
+struct ebb_books_rights {
+    struct ebb_fact may_set;   /* 1: the account may set global variables */
+    struct ebb_fact may_flush; /* 1: it may flush tables */
+    bool flush_waits;          /* FLUSH TABLES waits for tables in use, and others then wait for it */
+    struct ebb_fact
+        tables_in_use; /* when it does: tables in use by a statement, of those that the account may see */
+};
+
 struct ebb_books {
     enum ebb_books_kind kind;
     bool answered;                 /* the server let us in, and said its version */
@@ -131,6 +143,7 @@ struct ebb_books {
     struct ebb_books_redis redis;
     struct ebb_books_items items;
     struct ebb_books_sessions sessions;
+    struct ebb_books_rights rights;
     unsigned elapsed_ms;
 };
 
@@ -141,11 +154,43 @@ struct ebb_books_options {
     const char *
         defaults_file; /* an option file with a group [client]: user, password; MariaDB and MySQL. NULL: none */
     unsigned budget_ms; /* 0: EBB_BOOKS_BUDGET_MS */
+    bool want_rights;   /* ask for them too */
 };
 
 /* Fills all of *ret_books; what could not be had is unknown there. Free it with ebb__books_fini() in every case. */
 void ebb__books_read(const struct ebb_books_options *options, struct ebb_books *ret_books);
 void ebb__books_fini(struct ebb_books *books);
+
+/* ---- changing a server ---- */
+
+enum ebb_books_act_kind {
+    EBB_BOOKS_RESIZE_POOL,  /* SET GLOBAL innodb_buffer_pool_size: to a smaller one only */
+    EBB_BOOKS_FLUSH_TABLES, /* FLUSH LOCAL TABLES: tables that nobody uses are closed */
+};
+
+struct ebb_books_act {
+    enum ebb_books_act_kind kind;
+    uint64_t pool_bytes; /* RESIZE_POOL: what the server would make of it already, a multiple of its step */
+    unsigned timeout_ms; /* after that the server is asked to give up */
+    /* While it lasts, several times each second: what the server says of it. May be NULL. */
+    void (*tell)(void *context, const char *state, unsigned elapsed_ms);
+    void *context;
+};
+
+struct ebb_books_acted {
+    bool done;
+    char why[EBB_BOOKS_WHY_BYTES]; /* when not, a clause */
+    struct ebb_fact before;        /* size of the pool in bytes, or open tables, as the server says */
+    struct ebb_fact after;
+    unsigned elapsed_ms; /* of the statement */
+};
+
+/* Does it, on the server that ebb__books_read() would ask, and waits for the end. What could hurt is looked at once more before. */
+void ebb__books_act(const struct ebb_books_options *options, const struct ebb_books_act *act,
+                    struct ebb_books_acted *ret_acted);
+
+/* True when `state`, a server's Innodb_buffer_pool_resize_status, is that of a resize that has not ended. */
+bool ebb__books_is_resizing(const char *state);
 
 /* "MariaDB", "MySQL", "PostgreSQL", "Redis"; NULL for none. */
 const char *ebb__books_kind_name(enum ebb_books_kind kind);

@@ -256,6 +256,8 @@ int ebb__ask_mysql(struct ebb_books *books, const struct ebb_endpoint *endpoint,
         ask_facts(&talk, EBB_BOOKS_ENGINE, "SHOW ENGINE PERFORMANCE_SCHEMA STATUS", 3, take_engine);
         ask_items(&talk);
         ask_sessions(&talk);
+        if (options->want_rights)
+            ebb__mysql_ask_rights(books, talk.mysql);
         ebb__rows_sort(books);
     }
     ebb__mysql_close(talk.mysql);

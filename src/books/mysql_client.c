@@ -305,3 +305,27 @@ int ebb__mysql_ask(struct ebb_mysql *mysql, const char *statement, unsigned colu
     }
     return err;
 }
+
+int ebb__mysql_run(struct ebb_mysql *mysql, const char *statement, unsigned every_ms, ebb_mysql_idle idle,
+                   void *context, unsigned *ret_code, char ret_why[EBB_BOOKS_WHY_BYTES])
+{
+    const struct ebb_deadline end = mysql->deadline;
+    int failure = 0, wants;
+
+    *ret_code = 0;
+    wants =
+        client.mysql_real_query_start(&failure, mysql->handle, statement, (unsigned long)strlen(statement));
+    while (wants != 0) {
+        struct ebb_deadline next = ebb__deadline_in(every_ms);
+        int came;
+
+        mysql->deadline = next.end_ns < end.end_ns ? next : end;
+        came = wait_for(mysql, wants);
+        mysql->deadline = end;
+        if (came == MYSQL_WAIT_TIMEOUT && !timed_out(mysql))
+            idle(context);
+        else
+            wants = client.mysql_real_query_cont(&failure, mysql->handle, came);
+    }
+    return failure != 0 ? failed(mysql, ret_code, ret_why) : 0;
+}

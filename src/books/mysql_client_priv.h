@@ -40,4 +40,20 @@ typedef bool (*ebb_mysql_take)(void *context, char **cells);
 int ebb__mysql_ask(struct ebb_mysql *mysql, const char *statement, unsigned columns, ebb_mysql_take take,
                    void *context, unsigned *ret_code, char ret_why[EBB_BOOKS_WHY_BYTES]);
 
+/* The same for a statement without an answer that may last: while the server works, `idle` is called each `every_ms`. */
+typedef void (*ebb_mysql_idle)(void *context);
+int ebb__mysql_run(struct ebb_mysql *mysql, const char *statement, unsigned every_ms, ebb_mysql_idle idle,
+                   void *context, unsigned *ret_code, char ret_why[EBB_BOOKS_WHY_BYTES]);
+
+/* ---- rights, in mysql_rights.c: reads alone ---- */
+
+/* Fills books->rights over a connection that is open. */
+void ebb__mysql_ask_rights(struct ebb_books *books, struct ebb_mysql *mysql);
+
+/* Whether FLUSH TABLES waits for tables in use: MySQL's does, and MariaDB's before 10.4. */
+bool ebb__mysql_flush_waits(enum ebb_books_kind kind, const char *version);
+
+/* Tables that a statement uses at this moment, of those that the account may see. */
+struct ebb_fact ebb__mysql_tables_in_use(struct ebb_mysql *mysql);
+
 #endif

@@ -104,6 +104,9 @@ void ebb__rows_init(struct ebb_books *books)
     }
     books->items.instruments = ebb__fact_unknown(-ENOTCONN);
     books->items.instruments_on = ebb__fact_unknown(-ENOTCONN);
+    books->rights.may_set = ebb__fact_unknown(-ENOTCONN);
+    books->rights.may_flush = ebb__fact_unknown(-ENOTCONN);
+    books->rights.tables_in_use = ebb__fact_unknown(-ENOTCONN);
 }
 
 void ebb__rows_mark(struct ebb_books *books, enum ebb_books_source source, int err)
