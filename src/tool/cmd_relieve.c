@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "model/units.h"
 #include "tool/cmd.h"
 #include "tool/emit.h"
 #include "tool/relieve.h"
@@ -14,28 +15,44 @@
 /* What may come back has come back by then. */
 #define WAIT_MS 10000
 
+/* For a resize of the pool: some 100 GiB in MariaDB's tens of milliseconds for each GiB, with room for pages that must be written. */
+#define POOL_WAIT_MS 60000
+
 static struct {
     bool yes;
     const char *only;
     const char *force;
-    long pause_ms;
+    const char *pool;
+    bool no_sql;
+    struct ebb_relieve_ask ask;
     long wait_ms;
     struct ebb_output output;
-} options = {.pause_ms = 1000, .wait_ms = WAIT_MS};
+} options = {.ask = {.pause_ms = 1000, .pool_wait_ms = POOL_WAIT_MS}, .wait_ms = WAIT_MS};
 
 static const char *const SYNOPSIS[] = {"[OPTION...] TARGET", NULL};
 
 static const struct ebb_opt ROWS[] = {
     {'y', "yes", EBB_OPT_FLAG, NULL, "do it; without this nothing is done", &options.yes},
-    {'o', "only", EBB_OPT_TEXT, "LIST", "only these: cache, trim, force-call", &options.only},
+    {'o', "only", EBB_OPT_TEXT, "LIST", "only these: cache, trim, flush, pool, force-call", &options.only},
+    {'\0', "flush", EBB_OPT_FLAG, NULL, "also have MariaDB or MySQL close tables that nobody uses",
+     &options.ask.flush},
+    {'\0', "pool", EBB_OPT_TEXT, "SIZE", "also make the buffer pool of MariaDB or MySQL so small",
+     &options.pool},
+    {'\0', "pool-wait", EBB_OPT_DURATION, "TIME",
+     "with --pool: the server is told to give up after so long; 60s without it", &options.ask.pool_wait_ms},
     {'\0', "force-call", EBB_OPT_TEXT, "FUNCTION",
      "also stop the process and have it call malloc_trim, "
      "MallocExtension_ReleaseFreeMemory or mi_collect",
      &options.force},
     {'\0', "pause", EBB_OPT_DURATION, "TIME",
-     "with --force-call: threads stand still so long at most; 1s without it", &options.pause_ms},
+     "with --force-call: threads stand still so long at most; 1s without it", &options.ask.pause_ms},
     {'w', "wait", EBB_OPT_DURATION, "TIME", "measure once more so long afterwards; 10s without it",
      &options.wait_ms},
+    {'\0', "sql", EBB_OPT_TEXT, "WHERE", "ask the server there: [USER[:PASSWORD]@]SOCKET or ADDRESS[:PORT]",
+     &options.ask.sql},
+    {'\0', "defaults-file", EBB_OPT_FILE, "FILE", "an option file of MariaDB or MySQL with user and password",
+     &options.ask.defaults_file},
+    {'\0', "no-sql", EBB_OPT_FLAG, NULL, "do not speak to the server at all", &options.no_sql},
     EBB_FORMAT_ROWS(options.output),
     {0},
 };
@@ -47,6 +64,8 @@ const struct ebb_opt_spec ebb__spec_relieve = {
 };
 
 /* ---- what is asked for ---- */
+
+#define KEYS "cache, trim, flush, pool and force-call"
 
 static bool is_listed(const char *list, const char *key)
 {
@@ -63,7 +82,7 @@ static bool is_listed(const char *list, const char *key)
 static int check_only(void)
 {
     if (options.only != NULL && options.only[0] == '\0')
-        return ebb__opt_usage(&ebb__spec_relieve, "--only needs at least one of cache, trim and force-call");
+        return ebb__opt_usage(&ebb__spec_relieve, "--only needs at least one of " KEYS);
     for (const char *at = options.only; at != NULL && *at != '\0';) {
         size_t len = strcspn(at, ",");
         bool known = false;
@@ -72,27 +91,58 @@ static int check_only(void)
             known |=
                 strlen(ebb__relieve_rows[i].key) == len && strncmp(ebb__relieve_rows[i].key, at, len) == 0;
         if (!known)
-            return ebb__opt_usage(&ebb__spec_relieve, "--only: '%.*s' is none of cache, trim and force-call",
-                                  (int)len, at);
+            return ebb__opt_usage(&ebb__spec_relieve, "--only: '%.*s' is none of " KEYS, (int)len, at);
         at += len;
         at += *at == ',';
     }
     return EBB_EXIT_OK;
 }
 
-static int check_options(const struct ebb_force_function **ret_force)
+static bool is_wanted(enum ebb_relieve_id id)
 {
-    if (check_only() != EBB_EXIT_OK)
-        return EBB_EXIT_USAGE;
-    if (options.pause_ms == 0)
+    return options.only == NULL || is_listed(options.only, ebb__relieve_rows[id].key);
+}
+
+static int check_force(void)
+{
+    if (options.ask.pause_ms == 0)
         return ebb__opt_usage(&ebb__spec_relieve, "--pause needs a time above 0");
-    *ret_force = options.force == NULL ? NULL : ebb__force_function_find(options.force);
-    if (options.force != NULL && *ret_force == NULL)
+    options.ask.force = options.force == NULL ? NULL : ebb__force_function_find(options.force);
+    if (options.force != NULL && options.ask.force == NULL)
         return ebb__opt_usage(
             &ebb__spec_relieve,
             "--force-call: '%s' is none of malloc_trim, MallocExtension_ReleaseFreeMemory and "
             "mi_collect",
             options.force);
+    return EBB_EXIT_OK;
+}
+
+static int check_sql(void)
+{
+    const char *why = options.ask.sql == NULL ? NULL : ebb__books_sql_check(options.ask.sql);
+
+    if (why != NULL)
+        return ebb__opt_usage(&ebb__spec_relieve, "--sql: %s", why);
+    if (options.no_sql && (options.ask.sql != NULL || options.ask.defaults_file != NULL ||
+                           options.pool != NULL || options.ask.flush))
+        return ebb__opt_usage(&ebb__spec_relieve,
+                              "--no-sql excludes --sql, --defaults-file, --pool and --flush");
+    if (options.pool != NULL &&
+        (ebb__units_parse_bytes(options.pool, &options.ask.pool_bytes) != 0 || options.ask.pool_bytes == 0))
+        return ebb__opt_usage(&ebb__spec_relieve, "--pool: '%s' is no size above 0", options.pool);
+    if (options.ask.pool_wait_ms == 0)
+        return ebb__opt_usage(&ebb__spec_relieve, "--pool-wait needs a time above 0");
+    options.ask.left_out = options.no_sql ? "the server is not asked (--no-sql)"
+                           : is_wanted(EBB_RELIEVE_POOL) || is_wanted(EBB_RELIEVE_FLUSH)
+                               ? NULL
+                               : "it is left out (--only)";
+    return EBB_EXIT_OK;
+}
+
+static int check_options(void)
+{
+    if (check_only() != EBB_EXIT_OK || check_force() != EBB_EXIT_OK || check_sql() != EBB_EXIT_OK)
+        return EBB_EXIT_USAGE;
     return EBB_EXIT_OK;
 }
 
@@ -103,7 +153,8 @@ static const struct ebb_column ACTION_COLUMNS[] = {
     {"chosen", "DO", EBB_AS_BOOL, -3, .help = "it is possible, and was asked for"},
     {"predicted_bytes", "GAIN", EBB_AS_BYTES, 7, .help = "what it should bring"},
     {"of", "OF", EBB_AS_TEXT, -6, .label = true,
-     .help = "rss: resident memory; cgroup: usage of its memory cgroup"},
+     .help =
+         "rss: resident memory; cgroup: usage of its memory cgroup; heap: as the server's books count it"},
     {"how", "HOW, OR WHY NOT", EBB_AS_TEXT, 0, .help = "what is done, or why it cannot be"},
 };
 static const struct ebb_section ACTIONS = {"actions", NULL, false, ACTION_COLUMNS,
@@ -111,7 +162,10 @@ static const struct ebb_section ACTIONS = {"actions", NULL, false, ACTION_COLUMN
 
 static const char *of_name(enum ebb_relieve_id id)
 {
-    return ebb__relieve_rows[id].of == EBB_RELIEVE_OF_RSS ? "rss" : "cgroup";
+    static const char *const NAMES[] = {
+        [EBB_RELIEVE_OF_RSS] = "rss", [EBB_RELIEVE_OF_USAGE] = "cgroup", [EBB_RELIEVE_OF_HEAP] = "heap"};
+
+    return NAMES[ebb__relieve_rows[id].of];
 }
 
 static void show_actions(struct ebb_emit *emit, const struct ebb_relieve *relieve)
@@ -122,9 +176,9 @@ static void show_actions(struct ebb_emit *emit, const struct ebb_relieve *reliev
         const struct ebb_cell cells[] = {
             ebb__cell_text(ebb__relieve_rows[i].key),
             ebb__cell_bool(action->chosen),
-            action->predicted_bytes.known ? ebb__cell_fact(action->predicted_bytes)
-            : action->possible            ? ebb__cell_unknown(action->predicted_why)
-                                          : ebb__cell_unknown(action->why),
+            action->predicted_bytes.known                       ? ebb__cell_fact(action->predicted_bytes)
+            : action->possible || action->predicted_why != NULL ? ebb__cell_unknown(action->predicted_why)
+                                                                : ebb__cell_unknown(action->why),
             ebb__cell_text(of_name(i)),
             ebb__cell_text(action->possible ? action->how : action->why),
         };
@@ -148,7 +202,8 @@ static void note_actions(struct ebb_emit *emit, const struct ebb_relieve *reliev
 static const struct ebb_column RESULT_COLUMNS[] = {
     {"action", "ACTION", EBB_AS_TEXT, -10, .label = true, .help = "what was done, or all together"},
     {"of", "OF", EBB_AS_TEXT, -6, .label = true,
-     .help = "rss: resident memory; cgroup: usage of its memory cgroup"},
+     .help =
+         "rss: resident memory; cgroup: usage of its memory cgroup; heap: as the server's books count it"},
     {"predicted_bytes", "GAIN", EBB_AS_BYTES, 7, .help = "what it should have brought"},
     {"before_bytes", "BEFORE", EBB_AS_BYTES, 7, .help = "before it"},
     {"after_bytes", "AFTER", EBB_AS_BYTES, 7, .help = "a second after it; in rows of all, at the end"},
@@ -184,6 +239,13 @@ static void pause_ms(long ms)
     nanosleep(&pause, NULL);
 }
 
+static struct ebb_fact measure(const struct ebb_relieve *relieve, enum ebb_relieve_of of)
+{
+    return of == EBB_RELIEVE_OF_RSS     ? ebb__relieve_rss(relieve)
+           : of == EBB_RELIEVE_OF_USAGE ? ebb__relieve_usage(relieve)
+                                        : ebb__relieve_heap(relieve);
+}
+
 /* Does what was chosen, a second between, and measures; true when all of it went well. */
 static bool act(struct ebb_relieve *relieve)
 {
@@ -191,16 +253,35 @@ static bool act(struct ebb_relieve *relieve)
 
     for (unsigned i = 0; i < EBB_RELIEVE_COUNT; i++) {
         struct ebb_relieve_action *action = &relieve->actions[i];
-        bool rss = ebb__relieve_rows[i].of == EBB_RELIEVE_OF_RSS;
+        enum ebb_relieve_of of = ebb__relieve_rows[i].of;
 
         if (!action->chosen)
             continue;
-        action->before_bytes = rss ? ebb__relieve_rss(relieve) : ebb__relieve_usage(relieve);
+        action->before_bytes = measure(relieve, of);
+        action->rss_before_bytes = ebb__relieve_rss(relieve);
         well &= ebb__relieve_act(relieve, i);
         pause_ms(1000);
-        action->after_bytes = rss ? ebb__relieve_rss(relieve) : ebb__relieve_usage(relieve);
+        action->after_bytes = measure(relieve, of);
+        action->rss_after_bytes = ebb__relieve_rss(relieve);
     }
     return well;
+}
+
+/* What leaves the heap leaves resident memory only as far as the allocator lets it: that is a row of its own. */
+static void show_action_result(struct ebb_emit *emit, const struct ebb_relieve *relieve,
+                               enum ebb_relieve_id id)
+{
+    const struct ebb_relieve_action *action = &relieve->actions[id];
+    const char *key = ebb__relieve_rows[id].key;
+
+    show_result(emit, key, of_name(id),
+                action->predicted_bytes.known ? ebb__cell_fact(action->predicted_bytes)
+                                              : ebb__cell_unknown(action->predicted_why),
+                action->before_bytes, action->after_bytes, action->said);
+    if (ebb__relieve_rows[id].of == EBB_RELIEVE_OF_HEAP)
+        show_result(
+            emit, key, "rss", ebb__cell_unknown("what of it leaves the heap only the allocator knows"),
+            action->rss_before_bytes, action->rss_after_bytes, "what its allocator has given back of it");
 }
 
 static int act_and_show(struct ebb_emit *emit, struct ebb_relieve *relieve)
@@ -213,18 +294,27 @@ static int act_and_show(struct ebb_emit *emit, struct ebb_relieve *relieve)
 
     pause_ms(options.wait_ms > 1000 ? options.wait_ms - 1000 : 0);
     ebb__emit_section(emit, &RESULTS);
-    for (unsigned i = 0; i < EBB_RELIEVE_COUNT; i++) {
-        const struct ebb_relieve_action *action = &relieve->actions[i];
-
-        if (action->chosen)
-            show_result(emit, ebb__relieve_rows[i].key, of_name(i),
-                        action->predicted_bytes.known ? ebb__cell_fact(action->predicted_bytes)
-                                                      : ebb__cell_unknown(action->predicted_why),
-                        action->before_bytes, action->after_bytes, action->said);
-    }
+    for (unsigned i = 0; i < EBB_RELIEVE_COUNT; i++)
+        if (relieve->actions[i].chosen)
+            show_action_result(emit, relieve, i);
     show_result(emit, ALL, "rss", none, rss, ebb__relieve_rss(relieve), "at the end");
     show_result(emit, ALL, "cgroup", none, usage, ebb__relieve_usage(relieve), "at the end");
     return well ? EBB_EXIT_OK : EBB_EXIT_FAILED;
+}
+
+/* What was asked for by its own option, and cannot be done. */
+static bool is_refused(const struct ebb_relieve *relieve)
+{
+    const bool asked[EBB_RELIEVE_COUNT] = {
+        [EBB_RELIEVE_FLUSH] = options.ask.flush,
+        [EBB_RELIEVE_POOL] = options.pool != NULL,
+        [EBB_RELIEVE_FORCE] = options.force != NULL,
+    };
+
+    for (unsigned i = 0; i < EBB_RELIEVE_COUNT; i++)
+        if (asked[i] && is_wanted(i) && !relieve->actions[i].possible)
+            return true;
+    return false;
 }
 
 /* What is possible and was not left out. */
@@ -235,8 +325,7 @@ static unsigned choose(struct ebb_relieve *relieve)
     for (unsigned i = 0; i < EBB_RELIEVE_COUNT; i++) {
         struct ebb_relieve_action *action = &relieve->actions[i];
 
-        action->chosen =
-            action->possible && (options.only == NULL || is_listed(options.only, ebb__relieve_rows[i].key));
+        action->chosen = action->possible && is_wanted(i);
         count += action->chosen;
     }
     return count;
@@ -246,7 +335,6 @@ int ebb__cmd_relieve(int argc, char **argv)
 {
     static struct ebb_relieve relieve;
     static struct ebb_emit emit;
-    const struct ebb_force_function *force;
     struct ebb_target target;
     unsigned chosen;
     int first;
@@ -256,12 +344,12 @@ int ebb__cmd_relieve(int argc, char **argv)
         return status;
     if (argc - first != 1)
         return ebb__opt_usage(&ebb__spec_relieve, "which process?");
-    if (check_options(&force) != EBB_EXIT_OK ||
+    if (check_options() != EBB_EXIT_OK ||
         ebb__emit_init(&emit, &ebb__spec_relieve, &options.output) != EBB_EXIT_OK)
         return EBB_EXIT_USAGE;
     status = ebb__target_find("relieve", "", argv[first], &target);
     if (status == EBB_EXIT_OK)
-        status = ebb__relieve_look(&relieve, &target, force, options.pause_ms);
+        status = ebb__relieve_look(&relieve, &target, &options.ask);
     if (status != EBB_EXIT_OK)
         return status;
     chosen = choose(&relieve);
@@ -273,6 +361,8 @@ int ebb__cmd_relieve(int argc, char **argv)
         ebb__emit_note(&emit, "none", "Nothing of this can be done.");
     note_actions(&emit, &relieve, chosen);
     ebb__emit_end(&emit);
+    if (status == EBB_EXIT_OK && (chosen == 0 || is_refused(&relieve)))
+        status = EBB_EXIT_FAILED;
     ebb__relieve_fini(&relieve);
-    return status == EBB_EXIT_OK && chosen == 0 ? EBB_EXIT_FAILED : status;
+    return status;
 }

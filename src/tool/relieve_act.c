@@ -49,7 +49,7 @@ struct ebb_fact ebb__relieve_usage(const struct ebb_relieve *relieve)
     return err == 0 ? facts.usage_bytes : ebb__fact_unknown(err);
 }
 
-static bool refuse(struct ebb_relieve_action *action, const char *why)
+bool ebb__relieve_refuse(struct ebb_relieve_action *action, const char *why)
 {
     snprintf(action->why, sizeof(action->why), "%s", why);
     return false;
@@ -81,14 +81,14 @@ static bool look_at_cache(struct ebb_relieve *relieve, struct ebb_relieve_action
     char path[EBB_PROC_PATH_BYTES];
 
     if (relieve->cgroup_err != 0)
-        return refuse(action, "its memory cgroup cannot be looked at");
+        return ebb__relieve_refuse(action, "its memory cgroup cannot be looked at");
     if (strcmp(relieve->cgroup, "/") == 0)
-        return refuse(action, "it is in the top cgroup, whose cache is that of the whole host");
+        return ebb__relieve_refuse(action, "it is in the top cgroup, whose cache is that of the whole host");
     if (!cgroup_file(relieve, v1 ? "memory.force_empty" : "memory.reclaim", path) || access(path, F_OK) != 0)
-        return refuse(action, v1 ? "this kernel has no memory.force_empty"
-                                 : "this kernel has no memory.reclaim (Linux 5.19)");
+        return ebb__relieve_refuse(action, v1 ? "this kernel has no memory.force_empty"
+                                              : "this kernel has no memory.reclaim (Linux 5.19)");
     if (access(path, W_OK) != 0)
-        return refuse(action, "the files of its cgroup may be written by root");
+        return ebb__relieve_refuse(action, "the files of its cgroup may be written by root");
     action->predicted_bytes = clean_bytes(&relieve->facts);
     action->predicted_why = "memory.stat does not tell";
     if (v1)
@@ -179,7 +179,7 @@ static bool look_at_trim(struct ebb_relieve *relieve, struct ebb_relieve_action 
     struct ebb_wire_row_view row;
 
     if (relieve->allocator == NULL)
-        return refuse(action, ebb__fact_why(ebb__fact_unknown(relieve->allocator_err)));
+        return ebb__relieve_refuse(action, ebb__fact_why(ebb__fact_unknown(relieve->allocator_err)));
     if (strcmp(relieve->allocator->name, "ebb") != 0) {
         snprintf(action->why, sizeof(action->why),
                  "its malloc is served by %s, which takes no requests from outside",
@@ -187,7 +187,7 @@ static bool look_at_trim(struct ebb_relieve *relieve, struct ebb_relieve_action 
         return false;
     }
     if (!relieve->has_page)
-        return refuse(action, "its library has no stats page");
+        return ebb__relieve_refuse(action, "its library has no stats page");
     /* Free memory that is backed, and what threads and the depot keep: a trim empties them first. */
     action->predicted_why = "the library has written no summary yet";
     if (relieve->page.view.summary.updated_ms != 0 &&
@@ -245,13 +245,13 @@ static void predict_force(const struct ebb_relieve *relieve, const struct ebb_fo
 static bool look_at_force(struct ebb_relieve *relieve, struct ebb_relieve_action *action)
 {
     const char *name = relieve->allocator == NULL ? "" : relieve->allocator->name;
-    const struct ebb_force_function *function = relieve->force;
+    const struct ebb_force_function *function = relieve->ask->force;
 
     for (unsigned i = 0; function == NULL && i < ebb__force_function_count; i++)
         if (strcmp(ebb__force_functions[i].allocator, name) == 0)
             function = &ebb__force_functions[i];
     if (relieve->allocator == NULL)
-        return refuse(action, ebb__fact_why(ebb__fact_unknown(relieve->allocator_err)));
+        return ebb__relieve_refuse(action, ebb__fact_why(ebb__fact_unknown(relieve->allocator_err)));
     if (function == NULL || strcmp(function->allocator, name) != 0) {
         snprintf(action->why, sizeof(action->why), "its malloc is served by %s, %s", name,
                  function == NULL ? "of which no function is known that may be called"
@@ -260,7 +260,7 @@ static bool look_at_force(struct ebb_relieve *relieve, struct ebb_relieve_action
     }
     predict_force(relieve, function, action);
     snprintf(action->how, sizeof(action->how), "--force-call %s: ptrace(2)", function->name);
-    if (relieve->force == NULL) {
+    if (relieve->ask->force == NULL) {
         snprintf(action->why, sizeof(action->why), "it is done only when asked for: --force-call %s",
                  function->name);
         return false;
@@ -271,17 +271,18 @@ static bool look_at_force(struct ebb_relieve *relieve, struct ebb_relieve_action
 static bool force(struct ebb_relieve *relieve, struct ebb_relieve_action *action)
 {
     struct ebb_force_report report;
-    int err = ebb__force_call(relieve->target->pid, relieve->force, MOMENT_MS, relieve->pause_ms, &report);
+    int err = ebb__force_call(relieve->target->pid, relieve->ask->force, MOMENT_MS, relieve->ask->pause_ms,
+                              &report);
 
     if (err != 0) {
         snprintf(action->said, sizeof(action->said), "%s", ebb__force_why(err));
         return false;
     }
-    snprintf(action->said, sizeof(action->said),
-             "%s(%" PRIu64 ") returned %" PRIi64
-             " after %.1f ms; %u threads stood still for %.1f ms; attempt %u",
-             relieve->force->name, relieve->force->argument, report.result, (double)report.call_us / 1000,
-             report.threads, (double)report.stopped_us / 1000, report.attempts);
+    snprintf(
+        action->said, sizeof(action->said),
+        "%s(%" PRIu64 ") returned %" PRIi64 " after %.1f ms; %u threads stood still for %.1f ms; attempt %u",
+        relieve->ask->force->name, relieve->ask->force->argument, report.result,
+        (double)report.call_us / 1000, report.threads, (double)report.stopped_us / 1000, report.attempts);
     return true;
 }
 
@@ -293,6 +294,8 @@ static const struct {
 } HANDS[EBB_RELIEVE_COUNT] = {
     [EBB_RELIEVE_CACHE] = {look_at_cache, drop_cache},
     [EBB_RELIEVE_TRIM] = {look_at_trim, trim},
+    [EBB_RELIEVE_FLUSH] = {ebb__relieve_look_at_flush, ebb__relieve_flush},
+    [EBB_RELIEVE_POOL] = {ebb__relieve_look_at_pool, ebb__relieve_pool},
     [EBB_RELIEVE_FORCE] = {look_at_force, force},
 };
 
@@ -310,15 +313,14 @@ static int look_at_cgroup(struct ebb_relieve *relieve)
 }
 
 int ebb__relieve_look(struct ebb_relieve *relieve, const struct ebb_target *target,
-                      const struct ebb_force_function *force_function, long pause_ms)
+                      const struct ebb_relieve_ask *ask)
 {
     struct ebb_meminfo info;
     struct ebb_fact rss;
 
     memset(relieve, 0, sizeof(*relieve));
     relieve->target = target;
-    relieve->force = force_function;
-    relieve->pause_ms = pause_ms;
+    relieve->ask = ask;
     rss = ebb__relieve_rss(relieve);
     /* Threads of the kernel and who has ended have none. */
     if (!rss.known)
@@ -329,6 +331,7 @@ int ebb__relieve_look(struct ebb_relieve *relieve, const struct ebb_target *targ
     relieve->cgroup_err = look_at_cgroup(relieve);
     (void)ebb__meminfo_read("", &info);
     relieve->swap_free_bytes = info.swap_free_bytes;
+    ebb__relieve_ask_server(relieve);
     for (unsigned i = 0; i < EBB_RELIEVE_COUNT; i++)
         relieve->actions[i].possible = HANDS[i].look(relieve, &relieve->actions[i]);
     return EBB_EXIT_OK;
@@ -339,6 +342,7 @@ void ebb__relieve_fini(struct ebb_relieve *relieve)
     if (relieve->has_page)
         ebb__page_fini(&relieve->page);
     free(relieve->allocator);
+    ebb__books_fini(&relieve->books);
 }
 
 bool ebb__relieve_act(struct ebb_relieve *relieve, enum ebb_relieve_id id)

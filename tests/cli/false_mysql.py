@@ -19,6 +19,7 @@ END = b"\xfe\0\0\2\0"
 
 VARIABLES = {"version": "8.0.36", "version_comment": "MySQL Community Server - GPL", "performance_schema": "ON",
              "innodb_buffer_pool_size": "1073741824", "innodb_buffer_pool_instances": "8", "innodb_page_size": "16384",
+             "innodb_buffer_pool_chunk_size": "134217728",
              "temptable_max_ram": "1073741824", "large_pages": "OFF"}
 STATUS = {"Innodb_buffer_pool_bytes_data": "17678336", "Innodb_buffer_pool_pages_misc": "18446744073709551615",
           "Threads_connected": "3", "Uptime": "77"}
@@ -27,6 +28,12 @@ EVENTS = [("memory/innodb/buf_buf_pool", "1121560064", "1121560064", "8"),
           ("memory/sql/TABLE", "652441", "669269", "457")]
 THREADS = [("0", "5856", "1270430", "1307317", "thread/sql/main", None),
            ("8", "5901", "98304", "2097152", "app", "Sleep"), ("9", "5902", "65536", "65536", "ebb", "Query")]
+
+OPENED = []
+OPEN = [("d", "t1", "1", "0"), ("d", "t2", "2", "0")]
+WITHDRAWING = "Withdrawing blocks to be shrunken."
+# What is left to say of a resize, last first; the first stays.
+STATES = ["Completed resizing buffer pool at 240101 10:00:00."]
 
 
 class Peer:
@@ -63,7 +70,10 @@ class Peer:
         self.send(END)
 
     def rows(self, rows):
-        self.columns(len(rows[0]))
+        self.rows_of(len(rows[0]), rows)
+
+    def rows_of(self, count, rows):
+        self.columns(count)
         for row in rows:
             self.send(b"".join(b"\xfb" if cell is None else bytes([len(cell)]) + cell.encode() for cell in row))
         self.send(END)
@@ -89,6 +99,35 @@ def greet(peer, mode):
     peer.send(OK)
 
 
+def change(peer, mode, text):
+    """What is said by who wants to change something; False: it is something else."""
+    name = text.split("'")[1] if " LIKE '" in text else None
+    if "USER_PRIVILEGES" in text:
+        peer.rows([("SYSTEM_VARIABLES_ADMIN",), ("FLUSH_TABLES",)])
+    elif "CURRENT_ROLE" in text:
+        peer.rows([("NONE",)])
+    elif "CONNECTION_ID" in text:
+        peer.rows([("9",)])
+    elif text.startswith("SHOW OPEN TABLES"):
+        OPENED.append(text)
+        peer.rows_of(4, OPEN if mode == "in use" or (mode == "in use later" and len(OPENED) > 1) else [])
+    elif name == "innodb_buffer_pool_size":
+        peer.rows([(name, VARIABLES[name])])
+    elif name == "Innodb_buffer_pool_resize_status":
+        peer.rows([(name, STATES.pop() if len(STATES) > 1 else STATES[0])])
+    elif name == "Open_tables":
+        peer.rows([(name, "100")])
+    elif text.startswith("SET GLOBAL innodb_buffer_pool_size = "):
+        VARIABLES["innodb_buffer_pool_size"] = text.split(" = ")[1]
+        STATES[:] = [WITHDRAWING] if mode == "resize for ever" else [*STATES, *[WITHDRAWING] * 6]
+        peer.send(OK)
+    elif text == "FLUSH LOCAL TABLES":
+        peer.send(OK)
+    else:
+        return False
+    return True
+
+
 def answer(peer, mode, text):
     if mode == "file" and text.startswith("SHOW"):
         peer.send(b"\xfb/etc/passwd")
@@ -98,6 +137,8 @@ def answer(peer, mode, text):
         peer.refuse(1193, "Unknown system variable 'max_execution_time'")
     elif mode == "5.6" and "EVENT_NAME" in text:
         peer.refuse(1146, "Table 'performance_schema.memory_summary_global_by_event_name' doesn't exist")
+    elif change(peer, mode, text):
+        pass
     elif text.startswith("SET"):
         peer.send(OK)
     elif mode == "endless":
@@ -107,7 +148,7 @@ def answer(peer, mode, text):
     elif text.startswith("SHOW GLOBAL VARIABLES"):
         peer.rows(list(VARIABLES.items()))
     elif text.startswith("SHOW GLOBAL STATUS"):
-        peer.rows(list(STATUS.items()))
+        peer.rows([*STATUS.items(), ("Innodb_buffer_pool_resize_status", STATES[-1])])
     elif text.startswith("SHOW ENGINE"):
         peer.rows([("performance_schema", "performance_schema.memory", "213345678")])
     elif "setup_instruments" in text:
@@ -130,6 +171,10 @@ def serve(connection, mode):
 
 def main():
     path, mode = sys.argv[1:]
+    if mode.startswith(("resiz", "in use")):
+        VARIABLES["innodb_buffer_pool_instances"] = "2"
+    if mode == "resizing":
+        STATES[:] = [WITHDRAWING]
     ctypes.CDLL(None).prctl(15, b"mysqld", 0, 0, 0)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)

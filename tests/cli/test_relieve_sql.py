@@ -1,0 +1,455 @@
+# SPDX-License-Identifier: MIT
+"""`ebb relieve` through a server's own SQL, on a real MariaDB: its buffer pool made smaller, its tables closed, and refusals."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import memory_cgroup
+import tap
+from database_servers import MariaDB, new_folder, redis
+from processes import started
+from server_books import SLACK_S, SOURCE, hold
+from tap import case, contains, equal, run, wait_for
+
+EBB = os.environ["EBB_TOOL"]
+MIB = 1 << 20
+_MARIADB = []
+
+# Data of tests need not survive the host.
+CARELESS = ("--skip-networking", "--innodb-flush-method=nosync", "--innodb-doublewrite=0",
+            "--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=256M")
+POOL = (*CARELESS, "--innodb-buffer-pool-size=512M")
+# Four rows a page: somewhat more than 512 MiB hold.
+ROWS = 136000
+
+
+def mariadb():
+    """One data directory for all cases."""
+    if not _MARIADB:
+        _MARIADB.append(MariaDB())
+        with _MARIADB[0].start(*CARELESS):
+            _MARIADB[0].accounts()
+            _MARIADB[0].ask("CREATE DATABASE d; CREATE OR REPLACE USER flusher@localhost IDENTIFIED BY 'flush'; "
+                            "GRANT RELOAD, PROCESS ON *.* TO flusher@localhost; "
+                            "CREATE OR REPLACE USER setter@localhost IDENTIFIED BY 'set'; "
+                            "GRANT SUPER, PROCESS ON *.* TO setter@localhost; "
+                            "CREATE ROLE admins; GRANT SUPER, RELOAD ON *.* TO admins; "
+                            "CREATE OR REPLACE USER member@localhost IDENTIFIED BY 'role'; GRANT admins TO member@localhost; "
+                            "SET DEFAULT ROLE admins FOR member@localhost")
+    return _MARIADB[0]
+
+
+def relieve(*arguments, status=0):
+    done = run(EBB, "relieve", "--json", *arguments, timeout=120)
+    equal((done.returncode, done.stderr), (status, ""))
+    told = json.loads(done.stdout)
+    told["actions"] = {row["action"]: row for row in told["actions"]}
+    told["results"] = {(row["action"], row["of"]): row for row in told.get("results", [])}
+    return told
+
+
+def pool_of(server):
+    return int(server.ask("SELECT @@innodb_buffer_pool_size")[0][0])
+
+
+def open_tables(server):
+    return int(server.ask("SHOW GLOBAL STATUS LIKE 'Open_tables'")[0][1])
+
+
+def rss(process):
+    return memory_cgroup.field(f"/proc/{process.pid}/status", "VmRSS") << 10
+
+
+def fill(server):
+    """A table that fills the pool."""
+    done = subprocess.run(["mariadb", "--no-defaults", f"--socket={server.socket}", "-u", "root", "d", "-e",
+                           "CREATE TABLE IF NOT EXISTS filled (a INT PRIMARY KEY, b VARCHAR(4000)) CHARACTER SET latin1; "
+                           "TRUNCATE filled; "
+                           f"INSERT INTO filled SELECT seq, REPEAT('x', 3900) FROM seq_1_to_{ROWS}"],
+                          capture_output=True, text=True, timeout=200, check=False)
+    equal((done.returncode, done.stderr), (0, ""))
+
+
+@contextlib.contextmanager
+def session(server, text):
+    """A client that says this, and then sleeps in the server until the end."""
+    client = subprocess.Popen(["mariadb", "--no-defaults", f"--socket={server.socket}", "-u", "root", "d", "-e",
+                               text + "; SELECT SLEEP(300) AS done"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for("the session", lambda: server.ask("SELECT COUNT(*) FROM information_schema.PROCESSLIST "
+                                                   "WHERE INFO LIKE 'SELECT SLEEP(300)%'") == [["1"]], 120)
+        yield client
+    finally:
+        for number in server.ask("SELECT ID FROM information_schema.PROCESSLIST WHERE DB = 'd'"):
+            server.client(f"KILL {number[0]}")
+        client.kill()
+        client.wait()
+
+
+# ---- the pool --------------------------------------------------------------------------------------------------
+
+
+@case
+def a_full_pool_of_512_mib_becomes_128():
+    server = mariadb()
+    with server.start(*POOL) as process:
+        fill(server)
+        row = relieve("--only", "pool", process.pid, status=1)["actions"]["pool"]
+        equal((row["chosen"], row["predicted_bytes"]), (False, None))
+        contains(row["how"], "only when asked for")
+        contains(row["how"], "not more than its data and a reserve need")
+        told = relieve("--only", "pool", "--pool", "128M", process.pid)
+        row = told["actions"]["pool"]
+        equal((row["chosen"], row["of"], told["results"]), (True, "rss", {}))
+        contains(row["how"], "SET GLOBAL innodb_buffer_pool_size = 134217728 (128.0 MiB), of 512.0 MiB now")
+        contains(json.dumps(told["notes"]), "Nothing was done")
+        # All of the pool is resident, and three quarters go.
+        assert 380 * MIB <= row["predicted_bytes"] <= 384 * MIB, row
+        equal(pool_of(server), 512 * MIB)
+        before = rss(process)
+        told = relieve("--yes", "--only", "pool", "--pool", "128M", "--wait", "3s", process.pid)
+        result = told["results"]["pool", "rss"]
+        print(f"# predicted {result['predicted_bytes'] / MIB:.1f} MiB, gained {result['gained_bytes'] / MIB:.1f} MiB: "
+              f"{result['said']}", flush=True)
+        equal(pool_of(server), 128 * MIB)
+        contains(result["said"], "the server says: 128.0 MiB now, after ")
+        # To the page but for what the server itself takes or frees meanwhile: hash tables for the pages are made anew, the page cleaner
+        # works, and two connections come and go. An extent of the pool is 8 MiB.
+        assert abs(result["gained_bytes"] - result["predicted_bytes"]) <= 8 * MIB, result
+        assert before - rss(process) >= 376 * MIB
+        assert told["results"]["all", "rss"]["gained_bytes"] >= 376 * MIB
+        equal(server.ask("SELECT COUNT(*), SUM(LENGTH(b)) FROM d.filled"), [[str(ROWS), str(ROWS * 3900)]])
+
+
+@case
+def what_a_pool_does_not_need_is_suggested():
+    server = mariadb()
+    with server.start(*POOL) as process:
+        server.ask("TRUNCATE d.filled")
+        row = relieve("--only", "pool", process.pid, status=1)["actions"]["pool"]
+        contains(row["how"], "--pool 128M, of 512.0 MiB now, has room for all that it holds")
+        # What was never touched cannot be had back.
+        assert row["predicted_bytes"] <= 8 * MIB, row
+        fill(server)
+        server.ask("DROP TABLE d.filled")
+        wait_for("free pages", lambda: int(server.ask("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_free'")[0][1]) > 20000)
+        row = relieve("--only", "pool", process.pid, status=1)["actions"]["pool"]
+        print(f"# {row['how']}: {row['predicted_bytes'] / MIB:.1f} MiB", flush=True)
+        assert row["predicted_bytes"] > 300 * MIB, row
+        size = row["how"].split("--pool ")[1].split(",")[0]
+        result = relieve("--yes", "--only", "pool", "--pool", size, "--wait", "1s", process.pid)["results"]["pool", "rss"]
+        print(f"# predicted {result['predicted_bytes'] / MIB:.1f} MiB, gained {result['gained_bytes'] / MIB:.1f} MiB", flush=True)
+        assert abs(result["gained_bytes"] - result["predicted_bytes"]) <= 8 * MIB, result
+
+
+@case
+def a_pool_that_has_grown_since_its_start():
+    server = mariadb()
+    with server.start(*CARELESS, "--innodb-buffer-pool-size=128M") as process:
+        server.ask("SET GLOBAL innodb_buffer_pool_size = 512 * 1024 * 1024")
+        fill(server)
+        result = relieve("--yes", "--only", "pool", "--pool", "200000K", "--wait", "1s", process.pid)["results"]["pool", "rss"]
+        print(f"# predicted {result['predicted_bytes'] / MIB:.1f} MiB, gained {result['gained_bytes'] / MIB:.1f} MiB", flush=True)
+        # Rounded to whole MiB, as the server would.
+        equal(pool_of(server), 196 * MIB)
+        assert abs(result["gained_bytes"] - result["predicted_bytes"]) <= 8 * MIB, result
+        assert result["gained_bytes"] > 300 * MIB, result
+
+
+@case
+def sizes_that_are_no_relief():
+    server = mariadb()
+    with server.start(*CARELESS, "--innodb-buffer-pool-size=64M") as process:
+        for size, why in (("64M", "64.0 MiB is not less than its pool has, 64.0 MiB"), ("1G", "is not less than"),
+                          ("65100K", "which the server makes 64.0 MiB is not less"),
+                          ("5M", "5.0 MiB is less than the server takes: 6.0 MiB"), ("1", "is less than the server takes")):
+            row = relieve("--yes", "--only", "pool", "--pool", size, process.pid, status=1)["actions"]["pool"]
+            equal((row["chosen"], row["predicted_bytes"]), (False, None))
+            contains(row["how"], why)
+        # What was asked for and cannot be is no success, whatever else was shown.
+        equal(run(EBB, "relieve", "--pool", "1G", process.pid).returncode, 1)
+        equal(pool_of(server), 64 * MIB)
+
+
+@case
+def a_resize_that_cannot_end():
+    server = mariadb()
+    with server.start(*POOL) as process:
+        fill(server)
+        # Locks of each page live in the pool, in pages that cannot be moved.
+        with session(server, "BEGIN; SELECT COUNT(*) FROM filled FORCE INDEX (PRIMARY) FOR UPDATE"):
+            told = {}
+            first = threading.Thread(target=lambda: told.update(
+                relieve("--yes", "--only", "pool", "--pool", "32M", "--pool-wait", "4s", "--wait", "1s", process.pid, status=1)))
+            start = time.monotonic()
+            first.start()
+            wait_for("the resize", lambda: server.ask("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_resize_status'")[0][1:]
+                     not in ([], [""]))
+            row = relieve("--yes", "--only", "pool", "--pool", "16M", process.pid, status=1)["actions"]["pool"]
+            equal(row["chosen"], False)
+            contains(row["how"], "a resize of its pool is in progress: Withdrawing blocks")
+            first.join()
+            took_s = time.monotonic() - start
+            result = told["results"]["pool", "rss"]
+            print(f"# {result['said']}, after {took_s:.1f} s", flush=True)
+            contains(result["said"], "the server has given up at the time limit")
+            assert 4 <= took_s < 9 + SLACK_S, took_s
+            equal(pool_of(server), 512 * MIB)
+            equal(server.ask("SELECT COUNT(*) FROM d.filled"), [[str(ROWS)]])
+
+
+@case
+def progress_on_a_terminal():
+    server = mariadb()
+    with server.start(*POOL) as process:
+        fill(server)
+        with session(server, "BEGIN; SELECT COUNT(*) FROM filled FORCE INDEX (PRIMARY) FOR UPDATE"):
+            near, far = os.openpty()
+            with subprocess.Popen([EBB, "relieve", "--yes", "--only", "pool", "--pool", "32M", "--pool-wait", "3s", "--wait",
+                                   "1s", str(process.pid)], stdout=subprocess.PIPE, stderr=far) as child:
+                os.close(far)
+                said = b""
+                with contextlib.suppress(OSError):
+                    while part := os.read(near, 4096):
+                        said += part
+                contains(child.stdout.read().decode(), "given up at the time limit")
+            os.close(near)
+            equal(child.returncode, 1)
+            lines = said.decode().splitlines()
+            print("# " + " / ".join(lines), flush=True)
+            assert any(line.startswith("ebb relieve: pool: 2 s: Withdrawing blocks") for line in lines), lines
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------
+
+
+def make_tables(server, count):
+    server.ask("; ".join(f"CREATE TABLE IF NOT EXISTS d.t{i} (a INT PRIMARY KEY, b VARCHAR(50), KEY (b))" for i in range(count)))
+    server.ask("; ".join(f"INSERT IGNORE INTO d.t{i} VALUES (1, 'one')" for i in range(count)))
+
+
+@case
+def tables_are_closed():
+    server = mariadb()
+    with server.start(*CARELESS, "--performance-schema=ON", "--performance-schema-instrument=memory/%=ON") as process:
+        make_tables(server, 200)
+        row = relieve("--only", "flush", process.pid, status=1)["actions"]["flush"]
+        equal((row["chosen"], row["of"]), (False, "heap"))
+        contains(row["how"], "only when asked for: --flush; ")
+        relieve("--only", "flush", "--flush", process.pid)
+        assert open_tables(server) >= 200
+        told = relieve("--yes", "--only", "flush", "--flush", "--wait", "1s", process.pid)
+        result = told["results"]["flush", "heap"]
+        print(f"# predicted {result['predicted_bytes'] >> 10} KiB, gained {result['gained_bytes'] >> 10} KiB, resident "
+              f"{told['results']['flush', 'rss']['gained_bytes'] >> 10} KiB: {result['said']}", flush=True)
+        assert open_tables(server) < 100
+        contains(result["said"], "tables open, ")
+        contains(json.dumps(told["notes"]), "Hazard: the next query of each table opens it again")
+        # Some tables of the server's own stay open, or are opened again by our own looking.
+        assert result["gained_bytes"] <= result["predicted_bytes"] and \
+            result["predicted_bytes"] - result["gained_bytes"] < result["predicted_bytes"] // 4, result
+        contains(told["results"]["flush", "rss"]["unknown"]["predicted_bytes"], "only the allocator knows")
+        equal(server.ask("SELECT b FROM d.t7"), [["one"]])
+
+
+@case
+def what_closing_brings_only_the_server_knows():
+    server = mariadb()
+    with server.start(*CARELESS, "--performance-schema=OFF") as process:
+        make_tables(server, 20)
+        row = relieve("--only", "flush", "--flush", process.pid)["actions"]["flush"]
+        equal((row["chosen"], row["predicted_bytes"]), (True, None))
+        contains(row["unknown"]["predicted_bytes"], "only the server knows")
+        result = relieve("--yes", "--only", "flush", "--flush", "--wait", "1s", process.pid)["results"]["flush", "heap"]
+        equal(result["gained_bytes"], None)
+        contains(result["said"], "tables open, ")
+
+
+@case
+def tables_in_use_hold_nobody_up():
+    server = mariadb()
+    with server.start(*CARELESS) as process:
+        make_tables(server, 50)
+        holders = ("SELECT b, SLEEP(300) FROM t1", "LOCK TABLES t1 WRITE", "BEGIN; SELECT * FROM t1 FOR UPDATE",
+                   "HANDLER t1 OPEN", "FLUSH TABLES WITH READ LOCK", "LOCK TABLES t1 READ")
+        for text in holders:
+            with holder(server, text):
+                start = time.monotonic()
+                done = run(EBB, "relieve", "--json", "--yes", "--only", "flush", "--flush", "--wait", "1s", process.pid)
+                took_s = time.monotonic() - start
+                equal((done.stderr, done.returncode in (0, 1)), ("", True))
+                said = json.loads(done.stdout)["results"][0]["said"]
+                print(f"# {text}: {done.returncode}, {took_s:.1f} s: {said}", flush=True)
+                assert took_s < 6 + SLACK_S, took_s
+                # The others go on, and with the table that is in use too where its lock allows it.
+                start = time.monotonic()
+                equal(server.ask("SET lock_wait_timeout = 1; SELECT b FROM d.t2"), [["one"]])
+                if "WRITE" not in text:
+                    equal(server.ask("SET lock_wait_timeout = 1; SELECT b FROM d.t1"), [["one"]])
+                assert time.monotonic() - start < SLACK_S
+
+
+@contextlib.contextmanager
+def holder(server, text):
+    if "SLEEP" not in text:
+        with session(server, text):
+            yield
+        return
+    with session(server, text.replace("SLEEP(300)", "1") + " LIMIT 0"):
+        with subprocess.Popen(["mariadb", "--no-defaults", f"--socket={server.socket}", "-u", "root", "d", "-e", text],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
+            wait_for("the query", lambda: server.ask("SELECT COUNT(*) FROM information_schema.PROCESSLIST "
+                                                     "WHERE INFO LIKE 'SELECT b, SLEEP%'") == [["1"]])
+            yield
+            client.kill()
+
+
+# ---- MySQL, which is a false one: Debian has none --------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def false_mysql(mode):
+    """A process that answers as the manual of MySQL 8.0 says, and a function that ends it and returns what was said to it."""
+    path = os.path.join(new_folder(), "f.sock")
+    with started(sys.executable, "-S", os.path.join(SOURCE, "tests/cli/false_mysql.py"), path, mode) as process:
+        def heard():
+            process.kill()
+            return [line[5:] for line in process.stdout.read().decode().splitlines() if line.startswith("said ")]
+        yield process, heard
+
+
+def changes(said):
+    """What is no question, and says nothing of the own session."""
+    return [text for text in said if not text.startswith(("SELECT ", "SHOW ", "SET SESSION "))]
+
+
+@case
+def mysql_rounds_to_chunks_and_is_followed():
+    with false_mysql("8.0.36") as (process, heard):
+        # Eight instances of chunks of 128 MiB: what is less than 1 GiB is 1 GiB.
+        row = relieve("--yes", "--only", "pool", "--pool", "512M", process.pid, status=1)["actions"]["pool"]
+        equal(row["how"], "512.0 MiB, which the server makes 1.0 GiB is not less than its pool has, 1.0 GiB")
+        equal(changes(heard()), [])
+    with false_mysql("resize") as (process, heard):
+        start = time.monotonic()
+        result = relieve("--yes", "--only", "pool", "--pool", "300M", "--wait", "1s", process.pid)["results"]["pool", "rss"]
+        contains(result["said"], "the server says: 512.0 MiB now, after ")
+        assert time.monotonic() - start > 1
+        said = heard()
+        equal(changes(said), ["SET GLOBAL innodb_buffer_pool_size = 536870912"])
+        assert said.count("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_resize_status'") >= 4, said
+    with false_mysql("resize for ever") as (process, heard):
+        result = relieve("--yes", "--only", "pool", "--pool", "512M", "--pool-wait", "1s", "--wait", "1s", process.pid,
+                         status=1)["results"]["pool", "rss"]
+        contains(result["said"], "the server is not through at the time limit, and goes on: Withdrawing blocks")
+    with false_mysql("resizing") as (process, heard):
+        row = relieve("--yes", "--only", "pool", "--pool", "512M", process.pid, status=1)["actions"]["pool"]
+        contains(row["how"], "a resize of its pool is in progress: Withdrawing blocks")
+        equal(changes(heard()), [])
+
+
+@case
+def mysql_closes_tables_only_when_none_is_in_use():
+    with false_mysql("resize") as (process, heard):
+        relieve("--yes", "--only", "flush", "--flush", "--wait", "1s", process.pid)
+        said = heard()
+        equal(changes(said), ["FLUSH LOCAL TABLES"])
+        assert said.index("SET SESSION lock_wait_timeout = 1") < said.index("FLUSH LOCAL TABLES")
+    with false_mysql("in use") as (process, heard):
+        row = relieve("--yes", "--only", "flush", "--flush", process.pid, status=1)["actions"]["flush"]
+        contains(row["how"], "2 tables are in use, and this server would make others wait for them")
+        equal(changes(heard()), [])
+    # They came into use between the look and the act.
+    with false_mysql("in use later") as (process, heard):
+        result = relieve("--yes", "--only", "flush", "--flush", "--wait", "1s", process.pid, status=1)["results"]["flush", "heap"]
+        contains(result["said"], "tables are in use")
+        equal(changes(heard()), [])
+
+
+# ---- who may, and where there is nobody to ask ------------------------------------------------------------------
+
+
+@case
+def accounts():
+    server = mariadb()
+    with server.start(*CARELESS) as process:
+        both = ("--only", "pool,flush", "--pool", "16M", "--flush")
+        where = server.socket
+        rows = relieve("--yes", *both, "--sql", f"plain:pl@in:1@{where}", process.pid, status=1)["actions"]
+        contains(rows["pool"]["how"], "may not set global variables: it needs SUPER")
+        contains(rows["flush"]["how"], "it needs RELOAD")
+        rows = relieve(*both, "--sql", f"flusher:flush@{where}", process.pid, status=1)["actions"]
+        equal((rows["pool"]["chosen"], rows["flush"]["chosen"]), (False, True))
+        rows = relieve(*both, "--sql", f"setter:set@{where}", process.pid, status=1)["actions"]
+        equal((rows["pool"]["chosen"], rows["flush"]["chosen"]), (True, False))
+        equal(pool_of(server), 32 * MIB)
+        # What a role gives is in no list, so it is tried.
+        told = relieve("--yes", *both, "--sql", f"member:role@{where}", "--wait", "1s", process.pid)
+        contains(told["results"]["pool", "rss"]["said"], "the server says: 16.0 MiB now")
+        equal(pool_of(server), 16 * MIB)
+        wrong = run(EBB, "relieve", "--json", "--yes", *both, "--sql", f"plain:wr0ng@{where}", process.pid)
+        equal((wrong.returncode, wrong.stderr), (1, ""))
+        contains(wrong.stdout, "Access denied for user 'plain'@'localhost'")
+        assert "wr0ng" not in wrong.stdout
+        options = os.path.join(new_folder(), "my.cnf")
+        with open(options, "w", encoding="utf-8") as file:
+            file.write("[client]\nuser=setter\npassword=set\n")
+        told = relieve("--yes", "--only", "pool", "--pool", "8M", "--defaults-file", options, "--wait", "1s", process.pid)
+        contains(told["results"]["pool", "rss"]["said"], "the server says: 8.0 MiB now")
+
+
+@case
+def a_role_that_does_not_suffice_is_the_servers_to_refuse():
+    server = mariadb()
+    with server.start(*CARELESS) as process:
+        server.ask("CREATE OR REPLACE ROLE nobodies; CREATE OR REPLACE USER idle@localhost IDENTIFIED BY 'idle'; "
+                   "GRANT nobodies TO idle@localhost; SET DEFAULT ROLE nobodies FOR idle@localhost")
+        told = relieve("--yes", "--only", "pool,flush", "--pool", "16M", "--flush", "--sql", f"idle:idle@{server.socket}",
+                       "--wait", "1s", process.pid, status=1)
+        contains(told["results"]["pool", "rss"]["said"], "the account may not: Access denied")
+        contains(told["results"]["flush", "heap"]["said"], "the account may not: Access denied")
+        equal(pool_of(server), 32 * MIB)
+
+
+@case
+def a_server_that_hangs_costs_two_seconds():
+    server = mariadb()
+    with server.start(*CARELESS) as process:
+        hold(process)
+        start = time.monotonic()
+        told = relieve("--only", "pool,flush", "--pool", "16M", "--flush", process.pid, status=1)
+        took_s = time.monotonic() - start
+        for row in ("pool", "flush"):
+            equal((told["actions"][row]["chosen"], told["actions"][row]["how"]), (False, "the server did not answer in time"))
+        assert took_s < 2 + SLACK_S, took_s
+
+
+@case
+def processes_that_speak_no_sql():
+    rows = relieve("--only", "pool,flush", "--pool", "16M", os.getpid(), status=1)["actions"]
+    for row in ("pool", "flush"):
+        equal((rows[row]["chosen"], rows[row]["how"]), (False, "it is no server that keeps books of its memory"))
+    rows = relieve("--only", "trim", os.getpid(), status=1)["actions"]
+    equal(rows["pool"]["how"], "it is left out (--only)")
+    rows = relieve("--no-sql", "--only", "pool", os.getpid(), status=1)["actions"]
+    equal(rows["pool"]["how"], "the server is not asked (--no-sql)")
+    with redis() as process:
+        rows = relieve("--yes", "--only", "pool,flush", "--pool", "16M", "--flush", process.pid, status=1)["actions"]
+        equal([rows[row]["how"] for row in ("pool", "flush")], ["Redis has no statement for it"] * 2)
+
+
+@case
+def usage():
+    for arguments in (("--pool", "0"), ("--pool", "x"), ("--pool", "-1"), ("--pool-wait", "0"), ("--sql", "nowhere"),
+                      ("--no-sql", "--pool", "1G"), ("--no-sql", "--flush"), ("--no-sql", "--sql", "127.0.0.1")):
+        done = run(EBB, "relieve", *arguments, "1")
+        equal((arguments, done.returncode, done.stdout, done.stderr.count("\n")), (arguments, 2, "", 1))
+
+
+if __name__ == "__main__":
+    sys.exit(tap.main())
