@@ -28,8 +28,10 @@
 /* For one small statement beside the large one. */
 #define SMALL_MS 2000
 
-/* The server keeps the limit of time itself; after so much more it is reminded, and after as much again left alone. */
-#define GRACE_MS 1000
+/* The server keeps the limit of time itself, but ends a step of a resize that has begun, which may wait for hundreds of pages to be
+ * written. After so long it is reminded, and after so much more left alone. */
+#define REMIND_MS 1000
+#define STEP_MS   15000
 
 /* Of metadata locks, for FLUSH; the least that there is. */
 #define LOCK_WAIT_S "1"
@@ -142,7 +144,7 @@ static void watch(void *context)
     if (actor->act->tell != NULL && actor->act->kind == EBB_BOOKS_RESIZE_POOL &&
         resize_state(actor->watch, state) == 0)
         actor->act->tell(actor->act->context, state, elapsed_ms(actor));
-    if (actor->killed || elapsed_ms(actor) < actor->act->timeout_ms + GRACE_MS)
+    if (actor->killed || elapsed_ms(actor) < actor->act->timeout_ms + REMIND_MS)
         return;
     actor->killed = true;
     ebb__mysql_extend(actor->watch, ebb__deadline_in(SMALL_MS));
@@ -184,7 +186,7 @@ static int carry_out(struct actor *actor, const char *statement)
     int err;
 
     actor->start_ns = ebb__deadline_now_ns();
-    ebb__mysql_extend(actor->mysql, ebb__deadline_in(timeout_ms + 2 * GRACE_MS));
+    ebb__mysql_extend(actor->mysql, ebb__deadline_in(timeout_ms + REMIND_MS + STEP_MS));
     err = ebb__mysql_run(actor->mysql, statement, EVERY_MS, watch, actor, &code, why);
     actor->acted->elapsed_ms = elapsed_ms(actor);
     if (err == -EPERM && (code == EBB_MYSQL_NEEDS_GRANT || code == EBB_MYSQL_ACCESS_DENIED))

@@ -15,7 +15,7 @@
 /* What may come back has come back by then. */
 #define WAIT_MS 10000
 
-/* For a resize of the pool: some 100 GiB in MariaDB's tens of milliseconds for each GiB, with room for pages that must be written. */
+/* For a resize of the pool: at a second for each GiB of clean pages, a pool of tens of GiB, and some that must be written first. */
 #define POOL_WAIT_MS 60000
 
 static struct {
