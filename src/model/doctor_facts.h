@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "model/forecast.h"
 #include "model/oom.h"
 #include "model/rates.h"
 #include "model/vma.h"
@@ -21,8 +22,10 @@
 #include "probe/status.h"
 #include "probe/vmstat.h"
 
-#define EBB_DOCTOR_SCOPES_MAX 17 /* the host, and as many cgroups above each other as anybody has */
-#define EBB_DOCTOR_NODES_MAX  64
+#define EBB_DOCTOR_SCOPES_MAX  17 /* the host, and as many cgroups above each other as anybody has */
+#define EBB_DOCTOR_NODES_MAX   64
+#define EBB_DOCTOR_KILLERS_MAX 4
+#define EBB_DOCTOR_DRIVERS_MAX 8
 
 enum ebb_doctor_thp { EBB_THP_NEVER, EBB_THP_MADVISE, EBB_THP_ALWAYS };
 
@@ -30,6 +33,15 @@ struct ebb_doctor_node {
     unsigned number;
     uint64_t total_bytes;
     uint64_t free_bytes;
+};
+
+/* A program that kills before the kernel does. What is unknown it was not told, or tells nobody. */
+struct ebb_doctor_killer {
+    const char *name;
+    int pid;
+    bool by_score; /* whom: who has the highest oom_score; else it has a choice of its own */
+    struct ebb_fact memory_hundredths; /* when: available memory at most, in hundredths of a percent, */
+    struct ebb_fact swap_hundredths;   /* and free swap, where there is any */
 };
 
 struct ebb_doctor_host {
@@ -60,6 +72,18 @@ struct ebb_doctor_host {
     struct ebb_fact thp_page_bytes;
     unsigned node_count;
     struct ebb_doctor_node nodes[EBB_DOCTOR_NODES_MAX];
+    unsigned cgroup_version; /* where the memory controller is; 0: nowhere */
+    /* Who kills beside the kernel. */
+    struct ebb_fact min_ttl_ms;
+    unsigned killer_count;
+    struct ebb_doctor_killer killers[EBB_DOCTOR_KILLERS_MAX];
+    const char *score_name; /* who has the highest oom_score; NULL: not known */
+    int score_pid;
+    /* Who may have what meminfo does not name. */
+    struct ebb_fact arc_bytes;  /* ZFS */
+    struct ebb_fact zram_bytes; /* with what it compressed */
+    unsigned driver_count;
+    const char *drivers[EBB_DOCTOR_DRIVERS_MAX]; /* loaded, and known to take pages for themselves */
 };
 
 /* Where memory can run out: the host, or a memory cgroup with a limit. */
@@ -78,6 +102,10 @@ struct ebb_doctor_scope {
     struct ebb_fact high_hits_rise;
     struct ebb_fact oom_kills;
     struct ebb_pressure pressure;
+    struct ebb_fact dirty_bytes; /* of a cgroup: not written yet, and being written */
+    struct ebb_fact writeback_bytes;
+    struct ebb_forecast growth; /* of what reclaim cannot take back, over the looks */
+    struct ebb_fact held_rise;  /* of held_bytes, from the first to the last of them; a fall is 0 */
     /* Whom the kernel would kill. */
     uint64_t total_pages;
     bool target_dies;
@@ -102,9 +130,13 @@ struct ebb_doctor_heap {
     const char *source; /* NULL: nobody says anything, because of `why` */
     const char *why;
     struct ebb_fact live_bytes;
-    struct ebb_fact whole_bytes; /* free, resident, in whole pages */
+    struct ebb_fact system_bytes; /* what the allocator has from the kernel */
+    struct ebb_fact whole_bytes;  /* free, resident, in whole pages */
     struct ebb_fact fragment_bytes;
     struct ebb_fact trim_bytes; /* what a trim would give back */
+    struct ebb_fact live_rise;  /* between two looks, `span_ms` apart; a fall is 0 */
+    struct ebb_fact system_rise;
+    uint64_t span_ms;
     /* glibc */
     struct ebb_fact arenas;
     struct ebb_fact mmap_threshold_bytes;
@@ -119,9 +151,10 @@ struct ebb_doctor_books {
     struct ebb_fact pool_data_bytes;
     struct ebb_fact uptime_s;
     struct ebb_fact memory_instruments; /* how many of the performance schema are on */
+    struct ebb_fact copied_bytes;       /* by writes during the last save or rewrite, the larger one */
 };
 
-enum ebb_doctor_server { EBB_SERVER_NONE, EBB_SERVER_MYSQL, EBB_SERVER_OTHER };
+enum ebb_doctor_server { EBB_SERVER_NONE, EBB_SERVER_MYSQL, EBB_SERVER_REDIS, EBB_SERVER_OTHER };
 
 struct ebb_doctor_process {
     int pid;
@@ -133,6 +166,12 @@ struct ebb_doctor_process {
     int adj;
     struct ebb_fact held_bytes; /* resident, seen by a thread that outlived the first one */
     bool is_killed;             /* and that thread was sent SIGKILL, but has not ended */
+    struct ebb_fact uptime_s;
+    struct ebb_fact rss_rise; /* between two looks; a fall is 0 */
+    struct ebb_fact anon_rise;
+    /* A child that runs the same program, has not replaced its memory, and shares most of it: a save by fork. */
+    int fork_pid; /* 0: there is none */
+    uint64_t fork_bytes;
     /* mappings */
     struct ebb_fact mappings; /* the reason of all that follows up to accounted_bytes */
     struct ebb_vma_budget budget;
@@ -148,6 +187,11 @@ struct ebb_doctor_process {
     const char *allocator; /* NULL: not known, because of: */
     int allocator_err;
     const char *allocator_evidence;
+    const char *
+        inner_allocator; /* another one that is part of the program and serves what asks for it by its own names; NULL */
+    const char *
+        jemalloc_version; /* "5.3.0-0", of the jemalloc that is one of the two; NULL: none, or not known, because of: */
+    const char *jemalloc_version_why;
     /* the environment at the start; NULL: not set */
     int environment_err;
     const char *preload;

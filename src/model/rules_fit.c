@@ -29,8 +29,7 @@ static const struct ebb_doctor_scope *fullest(const struct ebb_doctor_facts *fac
     return found;
 }
 
-/* What the pool of the process has not touched yet, and will. */
-static uint64_t pool_to_come(const struct ebb_doctor_facts *facts)
+uint64_t ebb__pool_to_come(const struct ebb_doctor_facts *facts)
 {
     const struct ebb_doctor_class *pool = &facts->process.classes[EBB_VMA_CLASS_POOL];
 
@@ -74,7 +73,7 @@ enum ebb_rule_answer ebb__rule_does_not_fit(const struct ebb_doctor_facts *facts
                    : EBB_RULE_SILENT;
     limit = scope->limit_bytes.value;
     held = scope->held_bytes.value;
-    coming = pool_to_come(facts);
+    coming = ebb__pool_to_come(facts);
     if (!ebb__is_share(held + coming, limit, EBB_LIMIT_FIT_WARN))
         return EBB_RULE_SILENT;
     ebb__finding_severity(finding, ebb__is_share(held, limit, EBB_LIMIT_FIT_CRITICAL) ? EBB_SEVERITY_CRITICAL

@@ -29,13 +29,31 @@ static uint64_t rss(const struct ebb_doctor_process *process)
     return ebb__status_has(&process->status, EBB_STATUS_VM_RSS) ? process->status.vm_rss_bytes : 0;
 }
 
-/* A heap that is so small, even if all of it were free, decides nothing. */
-static bool is_small(const struct ebb_doctor_process *process)
+/* The least free memory that is worth a change: a fixed amount, less where all of the memory is small, more where the allocator keeps as much by
+ * design. */
+static uint64_t least_bytes(const struct ebb_doctor_facts *facts)
 {
+    uint64_t least = EBB_MIB(EBB_LIMIT_HEAP_LEAST);
+    uint64_t kept = EBB_KIB(EBB_LIMIT_ARENA_KEEPS) * ebb__fact_or(facts->process.heap.arenas, 0);
+
+    for (unsigned i = 0; i < facts->scope_count; i++) {
+        uint64_t share =
+            ebb__fact_or(facts->scopes[i].limit_bytes, UINT64_MAX) / 100 * EBB_LIMIT_HEAP_LEAST_SHARE;
+
+        if (share < least)
+            least = share;
+    }
+    return least > kept ? least : kept;
+}
+
+/* A heap that is so small, even if all of it were free, decides nothing. */
+static bool is_small(const struct ebb_doctor_facts *facts)
+{
+    const struct ebb_doctor_process *process = &facts->process;
     struct ebb_fact pages = heap_pages(process);
     uint64_t most = pages.known ? pages.value : rss(process);
 
-    return most < EBB_MIB(EBB_LIMIT_HEAP_LEAST) || !ebb__is_share(most, rss(process), EBB_LIMIT_TRIM_SHARE);
+    return most < least_bytes(facts) || !ebb__is_share(most, rss(process), EBB_LIMIT_TRIM_SHARE);
 }
 
 static const char *why(const struct ebb_doctor_heap *heap)
@@ -53,12 +71,11 @@ enum ebb_rule_answer ebb__rule_trimmable(const struct ebb_doctor_facts *facts, s
     bool on_ebb = ebb__process_is_on(process, "ebb");
     char text[2][EBB_UNITS_BYTES];
 
-    if (is_small(process))
+    if (is_small(facts))
         return EBB_RULE_SILENT;
     if (!trim.known)
         return ebb__finding_lacks(finding, "free pages of the heap", why(heap));
-    if (trim.value < EBB_MIB(EBB_LIMIT_HEAP_LEAST) ||
-        !ebb__is_share(trim.value, rss(process), EBB_LIMIT_TRIM_SHARE))
+    if (trim.value < least_bytes(facts) || !ebb__is_share(trim.value, rss(process), EBB_LIMIT_TRIM_SHARE))
         return EBB_RULE_SILENT;
     ebb__finding_severity(finding, EBB_SEVERITY_WARNING);
     ebb__finding_evidence(finding, heap->source, "%s of %s RSS are free in whole pages (%.0f %%)",
@@ -103,7 +120,7 @@ enum ebb_rule_answer ebb__rule_arenas(const struct ebb_doctor_facts *facts, stru
     uint64_t good = processors < 4 ? processors : 4;
     char text[2][EBB_UNITS_BYTES];
 
-    if (arenas <= EBB_LIMIT_ARENAS_EACH * processors || is_small(process))
+    if (arenas <= EBB_LIMIT_ARENAS_EACH * processors || is_small(facts))
         return EBB_RULE_SILENT;
     if (process->allocator == NULL && facts->live)
         return lacks_allocator(process, finding);
@@ -111,7 +128,8 @@ enum ebb_rule_answer ebb__rule_arenas(const struct ebb_doctor_facts *facts, stru
         return EBB_RULE_SILENT;
     if (!free.known || !heap->live_bytes.known)
         return ebb__finding_lacks(finding, "free memory of glibc's arenas", why(heap));
-    if (!ebb__is_share(free.value, free.value + heap->live_bytes.value, EBB_LIMIT_ARENAS_FREE))
+    if (free.value < least_bytes(facts) ||
+        !ebb__is_share(free.value, free.value + heap->live_bytes.value, EBB_LIMIT_ARENAS_FREE))
         return EBB_RULE_SILENT;
     ebb__finding_severity(finding, EBB_SEVERITY_WARNING);
     ebb__finding_evidence(finding, heap->source, "%llu arenas for %llu processors",
@@ -135,7 +153,7 @@ enum ebb_rule_answer ebb__rule_threshold(const struct ebb_doctor_facts *facts, s
     uint64_t whole;
     char text[2][EBB_UNITS_BYTES];
 
-    if (is_small(process) || (process->allocator != NULL && !ebb__process_is_on(process, "glibc")) ||
+    if (is_small(facts) || (process->allocator != NULL && !ebb__process_is_on(process, "glibc")) ||
         (process->allocator == NULL && process->mapped_allocators != 0))
         return EBB_RULE_SILENT;
     if (ebb__fact_or(heap->threshold_is_dynamic, 1) == 0)
@@ -144,7 +162,9 @@ enum ebb_rule_answer ebb__rule_threshold(const struct ebb_doctor_facts *facts, s
         return ebb__finding_lacks(finding, "glibc's threshold for mapped blocks", why(heap));
     threshold = heap->mmap_threshold_bytes.value;
     whole = heap->whole_bytes.value;
-    if (threshold <= EBB_MIB(EBB_LIMIT_MMAP_THRESHOLD) || whole < EBB_MIB(EBB_LIMIT_THRESHOLD_FREE))
+    if (threshold <= EBB_MIB(EBB_LIMIT_MMAP_THRESHOLD) ||
+        whole < EBB_LIMIT_THRESHOLD_HOLES * EBB_MIB(EBB_LIMIT_MMAP_THRESHOLD) ||
+        !ebb__is_share(whole, rss(process), EBB_LIMIT_THRESHOLD_SHARE))
         return EBB_RULE_SILENT;
     ebb__finding_severity(finding, EBB_SEVERITY_WARNING);
     ebb__finding_evidence(finding, heap->source, "blocks are mapped from %s on, not from 128 KiB",
@@ -170,12 +190,12 @@ enum ebb_rule_answer ebb__rule_fragments(const struct ebb_doctor_facts *facts, s
     uint64_t all;
     char text[2][EBB_UNITS_BYTES];
 
-    if (is_small(process))
+    if (is_small(facts))
         return EBB_RULE_SILENT;
     if (!heap->fragment_bytes.known || !heap->live_bytes.known)
         return ebb__finding_lacks(finding, "free fragments of the heap", why(heap));
     all = heap->fragment_bytes.value + heap->live_bytes.value + ebb__fact_or(heap->whole_bytes, 0);
-    if (heap->fragment_bytes.value < EBB_MIB(EBB_LIMIT_HEAP_LEAST) ||
+    if (heap->fragment_bytes.value < least_bytes(facts) ||
         !ebb__is_share(heap->fragment_bytes.value, all, EBB_LIMIT_FRAGMENTS))
         return EBB_RULE_SILENT;
     ebb__finding_severity(finding, EBB_SEVERITY_WARNING);

@@ -2,7 +2,10 @@
  *
  * Rules about the size of pages: transparent huge pages, the pool of huge pages, page tables.
  */
+#include <string.h>
+
 #include "model/rules_priv.h"
+#include "probe/alloc_version.h"
 
 static struct ebb_fact anonymous(const struct ebb_doctor_process *process)
 {
@@ -53,6 +56,35 @@ enum ebb_rule_answer ebb__rule_thp_waste(const struct ebb_doctor_facts *facts, s
 
 /* ---- R12 ---- */
 
+/* It serves malloc, or is a part of the program that serves what asks for it by name. */
+static bool has_jemalloc(const struct ebb_doctor_process *process)
+{
+    return ebb__process_is_on(process, "jemalloc") ||
+           (process->inner_allocator != NULL && strcmp(process->inner_allocator, "jemalloc") == 0);
+}
+
+static void say_jemalloc(const struct ebb_doctor_process *process, struct ebb_finding *finding)
+{
+    bool serves = process->allocator != NULL && strcmp(process->allocator, "jemalloc") == 0;
+
+    ebb__finding_evidence(finding,
+                          process->allocator == NULL ? "/proc/PID/maps"
+                          : serves                   ? "the dynamic linker's own list"
+                                                     : "symbols of the program",
+                          process->allocator == NULL ? "libjemalloc is mapped"
+                          : serves                   ? "malloc is served by jemalloc"
+                                                     : "the program contains a jemalloc");
+    if (process->jemalloc_version != NULL)
+        ebb__finding_evidence(finding, "constants in its memory", "it is version %s",
+                              process->jemalloc_version);
+    else
+        ebb__finding_evidence(finding, "constants in its memory",
+                              "which version it is is not known (%s): of 5.3.1 and later this is not true",
+                              process->jemalloc_version_why == NULL
+                                  ? "a captured tree has no memory to look into"
+                                  : process->jemalloc_version_why);
+}
+
 enum ebb_rule_answer ebb__rule_jemalloc_pages(const struct ebb_doctor_facts *facts,
                                               struct ebb_finding *finding)
 {
@@ -62,6 +94,8 @@ enum ebb_rule_answer ebb__rule_jemalloc_pages(const struct ebb_doctor_facts *fac
     uint64_t larger = huge > pmd ? huge : pmd;
     uint64_t threads = ebb__status_has(&process->status, EBB_STATUS_THREADS) ? process->status.threads : 1;
     uint64_t rss = ebb__status_has(&process->status, EBB_STATUS_VM_RSS) ? process->status.vm_rss_bytes : 0;
+    bool is_old; /* as far as is known */
+    int order;
     char text[2][EBB_UNITS_BYTES];
 
     if (larger < EBB_MIB(EBB_LIMIT_HUGE_PAGE_MOST))
@@ -69,15 +103,17 @@ enum ebb_rule_answer ebb__rule_jemalloc_pages(const struct ebb_doctor_facts *fac
     if (process->allocator == NULL && facts->live)
         return ebb__finding_lacks(finding, "who serves malloc",
                                   ebb__fact_why(ebb__fact_unknown(process->allocator_err)));
-    if (!ebb__process_is_on(process, "jemalloc"))
+    if (!has_jemalloc(process))
         return EBB_RULE_SILENT;
-    ebb__finding_severity(finding, rss > larger ? EBB_SEVERITY_CRITICAL : EBB_SEVERITY_WARNING);
+    is_old = process->jemalloc_version != NULL &&
+             ebb__alloc_version_compare(process->jemalloc_version, 5, 3, 1, &order);
+    if (is_old && order >= 0)
+        return EBB_RULE_SILENT;
+    ebb__finding_severity(finding, is_old && rss > larger ? EBB_SEVERITY_CRITICAL : EBB_SEVERITY_WARNING);
     ebb__finding_evidence(finding, "/proc/meminfo: Hugepagesize, hpage_pmd_size",
                           "huge pages have %s, pages %s", ebb__units_bytes(larger, text[0]),
                           ebb__units_bytes(ebb__fact_or(facts->host.page_bytes, 0), text[1]));
-    ebb__finding_evidence(
-        finding, process->allocator == NULL ? "/proc/PID/maps" : "the dynamic linker's own list",
-        process->allocator == NULL ? "libjemalloc is mapped" : "malloc is served by jemalloc");
+    say_jemalloc(process, finding);
     ebb__finding_evidence(finding, "/proc/PID/status", "%s RSS, %llu threads", ebb__units_bytes(rss, text[0]),
                           (unsigned long long)threads);
     ebb__finding_advise_good(finding, "jemalloc 5.3.1 or later, or one that was configured with "

@@ -61,6 +61,9 @@ static inline struct ebb_fact ebb__status_fact(const struct ebb_status *status, 
     return ebb__status_has(status, field) ? ebb__fact(value) : ebb__fact_unknown(-ENODATA);
 }
 
+/* What the pool of the process has not touched yet, and will; 0 when that is not known. */
+uint64_t ebb__pool_to_come(const struct ebb_doctor_facts *facts);
+
 /* True when that allocator serves, as far as can be told: of a captured tree, when its library is mapped. */
 bool ebb__process_is_on(const struct ebb_doctor_process *process, const char *allocator);
 

@@ -226,6 +226,61 @@ enum ebb_rule_answer ebb__rule_dirty(const struct ebb_doctor_facts *facts, struc
     return EBB_RULE_FIRES;
 }
 
+/* ---- R19 ---- */
+
+static uint64_t unwritten(const struct ebb_doctor_scope *scope)
+{
+    return ebb__fact_or(scope->dirty_bytes, 0) + ebb__fact_or(scope->writeback_bytes, 0);
+}
+
+/* The cgroup with the largest share of pages that are not written yet. */
+static const struct ebb_doctor_scope *dirtiest(const struct ebb_doctor_facts *facts)
+{
+    const struct ebb_doctor_scope *found = NULL;
+
+    for (unsigned i = 0; i < facts->scope_count; i++) {
+        const struct ebb_doctor_scope *scope = &facts->scopes[i];
+        uint64_t limit = ebb__fact_or(scope->limit_bytes, 0);
+
+        if (!scope->is_host && ebb__is_share(unwritten(scope), limit, EBB_LIMIT_WRITEBACK_SHARE) &&
+            (found == NULL || ebb__share_of(unwritten(scope), limit) >
+                                  ebb__share_of(unwritten(found), found->limit_bytes.value)))
+            found = scope;
+    }
+    return found;
+}
+
+enum ebb_rule_answer ebb__rule_group_writeback(const struct ebb_doctor_facts *facts,
+                                               struct ebb_finding *finding)
+{
+    const struct ebb_doctor_host *host = &facts->host;
+    const struct ebb_doctor_scope *scope = host->cgroup_version == 1 ? dirtiest(facts) : NULL;
+    uint64_t page = ebb__fact_or(host->page_bytes, 4096);
+    uint64_t limit;
+    char text[3][EBB_UNITS_BYTES];
+
+    if (scope == NULL)
+        return EBB_RULE_SILENT;
+    limit = scope->limit_bytes.value;
+    ebb__finding_severity(finding, EBB_SEVERITY_WARNING);
+    ebb__finding_evidence(finding, "memory.stat of its cgroup",
+                          "%s (version 1): %s dirty and %s being written, of a limit of %s", scope->name,
+                          ebb__units_bytes(ebb__fact_or(scope->dirty_bytes, 0), text[0]),
+                          ebb__units_bytes(ebb__fact_or(scope->writeback_bytes, 0), text[1]),
+                          ebb__units_bytes(limit, text[2]));
+    if (host->vm.nr_dirty_threshold.known)
+        ebb__finding_evidence(finding, "/proc/vmstat", "writers are stopped when the host has %s of them",
+                              ebb__units_bytes(host->vm.nr_dirty_threshold.value * page, text[0]));
+    /* Whole pages: the kernel rounds down, and refuses less than two. */
+    ebb__finding_sysctl(finding, "vm.dirty_background_bytes", limit / 10 / page * page);
+    ebb__finding_sysctl(finding, "vm.dirty_bytes", limit / 5 / page * page);
+    ebb__finding_advise_good(finding, "cgroups of version 2, where each has its own share of dirty pages: "
+                                      "systemd.unified_cgroup_hierarchy=1 on the kernel's command line");
+    ebb__finding_gain(finding, "at most %s wait to be written, of any cgroup",
+                      ebb__units_bytes(limit / 5, text[0]));
+    return EBB_RULE_FIRES;
+}
+
 /* ---- R31 ---- */
 
 static const struct ebb_doctor_node *node_at(const struct ebb_doctor_host *host, bool fullest)

@@ -196,13 +196,6 @@ static int find(const char *root, int count, char **operands, struct patients *p
 
 /* ---- looking ---- */
 
-static void pause_ms(long ms)
-{
-    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-    nanosleep(&pause, NULL);
-}
-
 /* Two looks at everybody at once. */
 static int look(struct ebb_doctor_run *run, struct patients *patients)
 {
@@ -214,7 +207,8 @@ static int look(struct ebb_doctor_run *run, struct patients *patients)
     for (unsigned i = 0; i < patients->count; i++)
         ebb__doctor_process_first(run, &patients->targets[i], &patients->firsts[i]);
     if (run->has_before)
-        pause_ms(options.between_ms);
+        ebb__doctor_watch(run, patients->targets, patients->firsts, patients->count,
+                          (uint64_t)options.between_ms);
     err = ebb__doctor_second_look(run);
     if (err == 0)
         return EBB_EXIT_OK;

@@ -138,6 +138,8 @@ int ebb__doctor_second_look(struct ebb_doctor_run *run)
     host->memory = run->oom.memory;
     host->page_bytes = run->oom.host.page_bytes;
     host->processors = run->oom.host.processors;
+    host->cgroup_version = run->has_tree ? (unsigned)run->tree.version : 0;
+    ebb__doctor_beside(run, host);
     return 0;
 }
 
@@ -148,9 +150,9 @@ void ebb__doctor_run_fini(struct ebb_doctor_run *run)
 
 /* ---- scopes ---- */
 
-static struct ebb_fact sum(struct ebb_fact a, struct ebb_fact b, struct ebb_fact c)
+struct ebb_fact ebb__doctor_held(struct ebb_fact anon, struct ebb_fact shared, struct ebb_fact other)
 {
-    return a.known ? ebb__fact(a.value + ebb__fact_or(b, 0) + ebb__fact_or(c, 0)) : a;
+    return anon.known ? ebb__fact(anon.value + ebb__fact_or(shared, 0) + ebb__fact_or(other, 0)) : anon;
 }
 
 static void fill_host(const struct ebb_doctor_run *run, struct ebb_doctor_scope *scope)
@@ -161,9 +163,11 @@ static void fill_host(const struct ebb_doctor_run *run, struct ebb_doctor_scope 
 
     scope->is_host = true;
     scope->swap_bytes = memory->swap_total_bytes;
-    scope->held_bytes = sum(memory->anon_pages_bytes, memory->shmem_bytes, memory->hugetlb_bytes);
+    scope->held_bytes =
+        ebb__doctor_held(memory->anon_pages_bytes, memory->shmem_bytes, memory->hugetlb_bytes);
     if (scope->held_bytes.known && swap > free)
         scope->held_bytes.value += swap - free;
+    ebb__doctor_growth_tell(&run->growth, scope);
 }
 
 static void fill_group(const struct ebb_doctor_run *run, const struct ebb_oom_group *group,
@@ -174,17 +178,20 @@ static void fill_group(const struct ebb_doctor_run *run, const struct ebb_oom_gr
     size_t len = strlen(group->path);
     uint64_t swap = ebb__fact_or(run->host.memory.swap_total_bytes, 0);
 
-    scope->held_bytes = sum(facts->anon_bytes, facts->shmem_bytes, facts->swap_bytes);
+    scope->held_bytes = ebb__doctor_held(facts->anon_bytes, facts->shmem_bytes, facts->swap_bytes);
     scope->swap_bytes = facts->swap_limit_bytes.known && facts->swap_limit_bytes.value < swap
                             ? facts->swap_limit_bytes
                             : run->host.memory.swap_total_bytes;
     scope->swappiness = facts->swappiness;
     scope->limit_hits = facts->limit_hits;
     scope->oom_kills = facts->oom_kills;
+    scope->dirty_bytes = facts->dirty_bytes;
+    scope->writeback_bytes = facts->writeback_bytes;
     for (unsigned i = 0; first != NULL && i < first->level_count; i++)
         if (first->levels[i].path_len == len) {
             scope->limit_hits_rise = ebb__rates_rise(first->levels[i].limit_hits, facts->limit_hits);
             scope->high_hits_rise = ebb__rates_rise(first->levels[i].high_hits, facts->high_hits);
+            ebb__doctor_growth_tell(&first->levels[i].growth, scope);
         }
     if (ebb__cgroup_file(&run->tree, group->path, "memory.pressure", path, sizeof(path)) == 0)
         ebb__pressure_read(run->root, path, &scope->pressure);

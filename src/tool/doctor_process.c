@@ -8,17 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "books/books.h"
 #include "model/units.h"
 #include "tool/doctor.h"
-#include "tool/explain.h"
-#include "tool/heap_glibc.h"
 #include "tool/maps_walk.h"
 #include "tool/proc_allocator.h"
 
 /* What a collected process borrows its texts from. */
 struct belongings {
-    struct ebb_proc_allocator *allocator;
+    struct ebb_doctor_heap_texts heap;
     char environment[EBB_DOCTOR_ENVIRONMENT_BYTES];
     char deleted[256];
     char unit[EBB_UNIT_BYTES];
@@ -32,7 +29,7 @@ enum ebb_doctor_server ebb__doctor_server(const char *name)
     } KNOWN[] = {
         {"mariadbd", EBB_SERVER_MYSQL},        {"mysqld", EBB_SERVER_MYSQL},
         {"postgres", EBB_SERVER_OTHER},        {"postmaster", EBB_SERVER_OTHER},
-        {"redis-server", EBB_SERVER_OTHER},    {"valkey-server", EBB_SERVER_OTHER},
+        {"redis-server", EBB_SERVER_REDIS},    {"valkey-server", EBB_SERVER_REDIS},
         {"mongod", EBB_SERVER_OTHER},          {"memcached", EBB_SERVER_OTHER},
         {"clickhouse-serv", EBB_SERVER_OTHER},
     };
@@ -41,33 +38,6 @@ enum ebb_doctor_server ebb__doctor_server(const char *name)
         if (strcmp(name, KNOWN[i].name) == 0)
             return KNOWN[i].server;
     return EBB_SERVER_NONE;
-}
-
-/* ---- the first look ---- */
-
-void ebb__doctor_process_first(const struct ebb_doctor_run *run, const struct ebb_target *target,
-                               struct ebb_doctor_first *ret_first)
-{
-    static char path[EBB_CGROUP_PATH_BYTES];
-    struct ebb_doctor_first *first = ret_first;
-    struct ebb_maps_survey survey;
-    int err = ebb__maps_survey(target, &survey);
-
-    memset(first, 0, sizeof(*first));
-    first->at_ms = ebb__doctor_now_ms();
-    first->mappings = err == 0 ? ebb__fact(survey.map_count) : ebb__fact_unknown(err);
-    if (!run->has_tree || ebb__cgroup_path_read(run->root, target->pid, &run->tree, path, sizeof(path)) != 0)
-        return;
-    do {
-        struct ebb_cgroup cgroup;
-
-        if (ebb__cgroup_read(run->root, &run->tree, path, &cgroup) != 0)
-            continue;
-        first->levels[first->level_count].path_len = strlen(path);
-        first->levels[first->level_count].limit_hits = cgroup.limit_hits;
-        first->levels[first->level_count].high_hits = cgroup.high_hits;
-        first->level_count++;
-    } while (first->level_count < EBB_DOCTOR_SCOPES_MAX && ebb__cgroup_parent(path));
 }
 
 /* ---- mappings ---- */
@@ -155,106 +125,54 @@ static void read_mappings(const struct ebb_doctor_run *run, const struct ebb_tar
         process->mappings_grown = count - first->mappings.value;
 }
 
-/* ---- who serves ---- */
+/* ---- the first look ---- */
 
-static struct ebb_fact total(struct ebb_fact a, struct ebb_fact b)
+static struct ebb_fact status_fact(const struct ebb_status *status, enum ebb_status_field field,
+                                   uint64_t value)
 {
-    return a.known && b.known ? ebb__fact(a.value + b.value) : a.known ? b : a;
+    return ebb__status_has(status, field) ? ebb__fact(value) : ebb__fact_unknown(-ENODATA);
 }
 
-/* What the stats page of a process on ebb tells. */
-static void read_page(const struct ebb_target *target, struct ebb_doctor_process *process)
+static void read_sizes(const struct ebb_target *target, struct ebb_doctor_first *first)
 {
-    struct ebb_explain_facts explain = {.target = target};
-    struct ebb_doctor_heap *heap = &process->heap;
+    struct ebb_status status;
 
-    ebb__explain_collect_heap(&explain);
-    heap->source = explain.heap.source;
-    heap->why = explain.heap.why;
-    heap->live_bytes = total(explain.heap.live, explain.heap.cached);
-    heap->whole_bytes = explain.heap.whole;
-    heap->fragment_bytes = explain.heap.fragments;
-    ebb__explain_fini(&explain);
-}
-
-/* What the lists of glibc's arenas tell. */
-static void take_glibc(const struct ebb_heap_glibc *glibc, struct ebb_doctor_heap *heap)
-{
-    struct ebb_heap_look look;
-
-    heap->source = "glibc's arenas, from outside";
-    heap->arenas = ebb__fact(glibc->arena_count);
-    if (glibc->par_err == 0) {
-        heap->mmap_threshold_bytes = ebb__fact(glibc->glibc.par[EBB_GLIBC_PAR_MMAP_THRESHOLD]);
-        heap->threshold_is_dynamic = ebb__fact(glibc->glibc.par[EBB_GLIBC_PAR_NO_DYNAMICS] == 0);
-    }
-    if (!ebb__heap_glibc_verdict_look(glibc, &look)) {
-        heap->why = "it moved while it was looked at, or its pages may not be";
+    if (ebb__status_read(target->root, target->pid, &status) != 0)
         return;
+    first->rss = status_fact(&status, EBB_STATUS_VM_RSS, status.vm_rss_bytes);
+    first->anon = status_fact(&status, EBB_STATUS_RSS_ANON, status.rss_anon_bytes);
+}
+
+void ebb__doctor_process_first(const struct ebb_doctor_run *run, const struct ebb_target *target,
+                               struct ebb_doctor_first *ret_first)
+{
+    static char path[EBB_CGROUP_PATH_BYTES];
+    struct ebb_doctor_first *first = ret_first;
+    struct ebb_maps_survey survey;
+    int err = ebb__maps_survey(target, &survey);
+
+    memset(first, 0, sizeof(*first));
+    first->at_ms = ebb__doctor_now_ms();
+    first->mappings = err == 0 ? ebb__fact(survey.map_count) : ebb__fact_unknown(err);
+    if (run->has_before) {
+        ebb__doctor_heap_first(target, first);
+        read_sizes(target, first);
     }
-    heap->live_bytes = ebb__fact(look.live_bytes);
-    heap->whole_bytes = ebb__fact(look.trim_bytes + look.kept_bytes);
-    heap->fragment_bytes = ebb__fact(look.fragment_bytes);
-    heap->trim_bytes = ebb__fact(look.trim_bytes);
-}
-
-static void read_glibc(const struct ebb_target *target, struct ebb_doctor_process *process)
-{
-    static struct ebb_heap_glibc glibc;
-    int err = ebb__heap_glibc_open(&glibc, target);
-
-    if (err == 0)
-        err = ebb__heap_glibc_look(&glibc);
-    if (err == 0)
-        take_glibc(&glibc, &process->heap);
-    else
-        process->heap.why = err == -EOPNOTSUPP ? "this C library's heap is not understood (ebb heap says why)"
-                                               : ebb__fact_why(ebb__fact_unknown(err));
-    ebb__heap_glibc_close(&glibc);
-}
-
-static void read_heap(const struct ebb_target *target, struct ebb_doctor_process *process,
-                      struct belongings *own)
-{
-    process->allocator_err = ebb__proc_allocator_find(target->pid, &own->allocator);
-    if (process->allocator_err != 0) {
-        process->heap.why = ebb__fact_why(ebb__fact_unknown(process->allocator_err));
+    if (!run->has_tree || ebb__cgroup_path_read(run->root, target->pid, &run->tree, path, sizeof(path)) != 0)
         return;
-    }
-    process->allocator = own->allocator->name;
-    process->allocator_evidence = own->allocator->evidence;
-    if (strcmp(process->allocator, "glibc") == 0)
-        read_glibc(target, process);
-    else if (strcmp(process->allocator, "ebb") == 0)
-        read_page(target, process);
-    else
-        process->heap.why = "only the allocator itself knows";
+    do {
+        struct ebb_cgroup cgroup;
+
+        if (ebb__cgroup_read(run->root, &run->tree, path, &cgroup) != 0)
+            continue;
+        first->levels[first->level_count].path_len = strlen(path);
+        first->levels[first->level_count].limit_hits = cgroup.limit_hits;
+        first->levels[first->level_count].high_hits = cgroup.high_hits;
+        first->level_count++;
+    } while (first->level_count < EBB_DOCTOR_SCOPES_MAX && ebb__cgroup_parent(path));
 }
 
-/* What a MariaDB or MySQL says of itself, when it may be asked and answers in time. */
-static void read_books(const struct ebb_target *target, struct ebb_doctor_process *process)
-{
-    const struct ebb_books_options options = {.root = target->root, .pid = target->pid};
-    struct ebb_doctor_books *to = &process->books;
-    struct ebb_books books;
-
-    ebb__books_read(&options, &books);
-    if (books.answered && (books.kind == EBB_BOOKS_MARIADB || books.kind == EBB_BOOKS_MYSQL)) {
-        to->source = "the server's own books, by SQL";
-        to->why = NULL;
-        to->pool_bytes = books.mysql.pool_size_bytes;
-        to->pool_data_bytes = books.mysql.pool_data_bytes;
-        to->uptime_s = books.mysql.uptime_s;
-        /* Without the schema there are none. */
-        to->memory_instruments =
-            books.mysql.performance_schema.known && books.mysql.performance_schema.value == 0
-                ? ebb__fact(0)
-                : books.items.instruments_on;
-    } else {
-        to->why = "the server did not answer (ebb explain says why)";
-    }
-    ebb__books_fini(&books);
-}
+/* ---- its environment ---- */
 
 /* The value of NAME= in the environment, or NULL. */
 static const char *variable(const char *environment, size_t len, const char *name)
@@ -349,6 +267,42 @@ static struct ebb_fact held_by_threads(const struct ebb_target *target, bool *re
     return held;
 }
 
+/* A child of the same name that holds at least half as much: a fork that has not replaced its memory, and shares it. */
+static void find_fork(const struct ebb_doctor_run *run, const struct ebb_target *target,
+                      struct ebb_doctor_process *process)
+{
+    for (size_t i = 0; i < run->oom.count; i++) {
+        struct ebb_status child;
+
+        if (strcmp(run->oom.processes[i].name, process->status.name) != 0 ||
+            ebb__status_read(target->root, (pid_t)run->oom.tasks[i].pid, &child) != 0 ||
+            !ebb__status_has(&child, EBB_STATUS_PPID) || child.ppid != (uint64_t)target->pid ||
+            !ebb__status_has(&child, EBB_STATUS_RSS_ANON) ||
+            child.rss_anon_bytes < process->status.rss_anon_bytes / 2 ||
+            child.rss_anon_bytes <= process->fork_bytes)
+            continue;
+        process->fork_pid = run->oom.tasks[i].pid;
+        process->fork_bytes = child.rss_anon_bytes;
+    }
+}
+
+static void find_uptime(const struct ebb_doctor_run *run, const struct ebb_target *target,
+                        struct ebb_doctor_process *process)
+{
+    uint64_t ticks = ebb__fact_or(run->oom.host.clock_ticks, 0);
+    struct ebb_stat stat;
+    struct ebb_load load;
+    uint64_t started_s;
+
+    ebb__load_read(target->root, &load);
+    process->uptime_s = ebb__fact_unknown(-ENODATA);
+    if (ticks == 0 || !load.uptime_ms.known || ebb__stat_read(target->root, target->pid, &stat) != 0)
+        return;
+    started_s = stat.start_ticks / ticks;
+    if (started_s <= load.uptime_ms.value / 1000)
+        process->uptime_s = ebb__fact(load.uptime_ms.value / 1000 - started_s);
+}
+
 static void find_unit(const struct ebb_target *target, struct ebb_doctor_process *process,
                       struct belongings *own)
 {
@@ -371,18 +325,25 @@ static int collect(const struct ebb_doctor_run *run, const struct ebb_target *ta
     process->server = ebb__doctor_server(target->name);
     process->has_adj = ebb__oom_adj_read(target->root, target->pid, &process->adj) == 0;
     find_unit(target, process, own);
+    find_fork(run, target, process);
+    find_uptime(run, target, process);
+    process->rss_rise = ebb__doctor_rise(
+        first->rss, status_fact(&process->status, EBB_STATUS_VM_RSS, process->status.vm_rss_bytes));
+    process->anon_rise = ebb__doctor_rise(
+        first->anon, status_fact(&process->status, EBB_STATUS_RSS_ANON, process->status.rss_anon_bytes));
     read_mappings(run, target, first, process, own);
     process->held_bytes = held_by_threads(target, &process->is_killed);
     process->environment_err = -EOPNOTSUPP;
     process->allocator_err = -EOPNOTSUPP;
     process->heap.why = "a captured tree has no memory to look into";
     if (run->live) {
-        read_heap(target, process, own);
+        ebb__doctor_heap_read(target, first, process, &own->heap);
         read_environment(target, process, own);
     }
     process->books.why = "the server was not asked";
-    if (run->live && !run->no_sql && process->server == EBB_SERVER_MYSQL)
-        read_books(target, process);
+    if (run->live && !run->no_sql &&
+        (process->server == EBB_SERVER_MYSQL || process->server == EBB_SERVER_REDIS))
+        ebb__doctor_books_read(target, process);
     return 0;
 }
 
@@ -428,7 +389,7 @@ int ebb__doctor_judge(const struct ebb_doctor_run *run, const struct ebb_target 
     int err = 0;
 
     memset(&facts, 0, sizeof(facts));
-    own.allocator = NULL;
+    own.heap.allocator = NULL;
     facts.has_host = with_host;
     facts.has_process = target != NULL;
     facts.live = run->live;
@@ -450,7 +411,7 @@ int ebb__doctor_judge(const struct ebb_doctor_run *run, const struct ebb_target 
         if (the_case.findings == NULL || the_case.unknown == NULL)
             err = -ENOMEM;
     }
-    free(own.allocator);
+    free(own.heap.allocator);
     if (err != 0) {
         ebb__doctor_case_fini(&the_case);
         return err;

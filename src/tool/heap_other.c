@@ -2,13 +2,13 @@
  *
  * `ebb heap` for allocators whose inside only they themselves can tell: which version serves, its settings, its mappings, and how to get the rest.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tool/alloc_version.h"
 #include "tool/cmd.h"
 #include "tool/heap_glibc.h"
 #include "tool/maps_walk.h"
@@ -18,26 +18,21 @@
 /* An environment is looked at up to here. */
 #define ENVIRONMENT_BYTES (256 << 10)
 
-/* A library's constants are looked at up to here, for its version. */
-#define CONSTANTS_BYTES (4 << 20)
-
 static const struct allocator {
     const char *name;
     const char *file; /* how its library is called */
-    const char *
-        version; /* what stands before the version among its constants; "" the version itself, as jemalloc writes it; or NULL */
     const char *rest; /* how to get what cannot be seen from outside */
 } ALLOCATORS[] = {
-    {"jemalloc", "libjemalloc", "",
+    {"jemalloc", "libjemalloc",
      "Its statistics are kept in the process: MALLOC_CONF=stats_print:true at its start prints them at its "
      "end, malloc_stats_print() at any"
      " time; MariaDB shows the version as @@version_malloc_library, Percona Server all of it in "
      "performance_schema.malloc_stats_totals."},
-    {"tcmalloc", "libtcmalloc", "gperftools ",
+    {"tcmalloc", "libtcmalloc",
      "Its statistics are kept in the process: MallocExtension_GetStats() prints them, "
      "MallocExtension_ReleaseFreeMemory() gives free pages"
      " back."},
-    {"mimalloc", "libmimalloc", NULL,
+    {"mimalloc", "libmimalloc",
      "Its statistics are kept in the process: MIMALLOC_SHOW_STATS=1 at its start prints them at its end, "
      "mi_stats_print() at any time."},
 };
@@ -115,59 +110,6 @@ void ebb__heap_settings_print(struct ebb_emit *emit, pid_t pid, const char *allo
     free(block);
 }
 
-/* ---- the library ---- */
-
-/* jemalloc's own form: 5.3.0-0-g54eaed1d8b56b1aa528be3bdd1877e59c56fa90c. */
-static size_t jemalloc_version(const char *text, size_t len)
-{
-    size_t at = 0;
-
-    for (unsigned part = 0; part < 4; part++) {
-        size_t first = at;
-
-        while (at < len && isdigit((unsigned char)text[at]))
-            at++;
-        if (at == first || at == len || text[at] != (part < 2 ? '.' : '-'))
-            return 0;
-        at++;
-    }
-    return at + 8 < len && text[at] == 'g' && isxdigit((unsigned char)text[at + 1]) ? at - 1 : 0;
-}
-
-static void find_version(const struct allocator *allocator, const char *text, size_t len, char *ret_version,
-                         size_t version_bytes)
-{
-    size_t mark = strlen(allocator->version);
-
-    for (size_t at = 0; at + mark < len; at++) {
-        size_t found = 0;
-
-        if (mark == 0 && at != 0 && text[at - 1] != '\0')
-            continue;
-        if (mark == 0)
-            found = jemalloc_version(text + at, len - at);
-        else if (memcmp(text + at, allocator->version, mark) == 0)
-            while (at + mark + found < len &&
-                   (isdigit((unsigned char)text[at + mark + found]) || text[at + mark + found] == '.'))
-                found++;
-        if (found == 0)
-            continue;
-        snprintf(ret_version, version_bytes, "%.*s", (int)found, text + at + mark);
-        return;
-    }
-}
-
-static void read_version(const struct allocator *allocator, pid_t pid, const struct ebb_map *map,
-                         char *ret_version, size_t version_bytes)
-{
-    size_t len = map->end - map->start < CONSTANTS_BYTES ? (size_t)(map->end - map->start) : CONSTANTS_BYTES;
-    char *text = malloc(len);
-
-    if (text != NULL && ebb__peek(pid, map->start, text, len) == 0)
-        find_version(allocator, text, len, ret_version, version_bytes);
-    free(text);
-}
-
 /* ---- mappings ---- */
 
 struct group {
@@ -178,7 +120,7 @@ struct group {
 
 struct facts {
     char library[PATH_MAX];
-    char version[64];
+    char version[EBB_ALLOC_VERSION_BYTES];
     struct group groups[EBB_VMA_CLASS_COUNT];
     int pages_err;
 };
@@ -265,12 +207,8 @@ static int collect(const struct ebb_target *target, const struct allocator *allo
 
         if (got < 0)
             continue;
-        if (is_library(allocator, &map)) {
-            if (facts->library[0] == '\0')
-                ebb__maps_name_decode(&map, facts->library, sizeof(facts->library));
-            if (allocator->version != NULL && map.readable && !map.writable && facts->version[0] == '\0')
-                read_version(allocator, target->pid, &map, facts->version, sizeof(facts->version));
-        }
+        if (facts->library[0] == '\0' && is_library(allocator, &map))
+            ebb__maps_name_decode(&map, facts->library, sizeof(facts->library));
         ebb__vma_of(&map, false, &vma);
         if (ebb__vma_push(&walk, &vma, &verdict))
             add(facts, &pages, &verdict);
@@ -279,6 +217,8 @@ static int collect(const struct ebb_target *target, const struct allocator *allo
         add(facts, &pages, &verdict);
     ebb__pages_close(&pages);
     ebb__vma_query_close(&query);
+    if (got == 0 && ebb__alloc_version_read(target->pid, allocator->name, facts->version) != 0)
+        facts->version[0] = '\0';
     return got;
 }
 
@@ -330,7 +270,7 @@ int ebb__heap_other(struct ebb_emit *emit, const struct ebb_target *target, cons
         ebb__cell_number((uint64_t)target->pid),
         ebb__cell_text(target->name),
         ebb__cell_text(allocator),
-        text_or(facts.version, "its constants do not tell; the name of its library may"),
+        text_or(facts.version, "neither its constants nor its functions tell; the name of its library may"),
         text_or(facts.library, "it is part of the program"),
         ebb__cell_text(evidence),
         ebb__cell_fact(rss_of(target->pid)),

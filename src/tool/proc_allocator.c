@@ -102,6 +102,8 @@ static void judge_static(const struct ebb_image *image, struct ebb_proc_allocato
 /* What the program does beside malloc. */
 static void judge_program(const struct ebb_image *image, struct ebb_proc_allocator *allocator)
 {
+    if (image->private_defined)
+        allocator->inner = name_of_function(image->private_name);
     if (image->private_name != NULL)
         prove(allocator, "; the program also %s %s", image->private_defined ? "contains" : "calls",
               image->private_name);

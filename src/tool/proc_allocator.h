@@ -12,6 +12,7 @@
 
 struct ebb_proc_allocator {
     char name[32];      /* "glibc", "jemalloc", "ebb", "built in", "static", "none", or the file's name */
+    const char *inner;  /* another one, constant, that is part of the program under names of its own; NULL */
     char evidence[512]; /* a clause; printable where file names are */
 };
 
