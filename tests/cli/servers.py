@@ -87,9 +87,12 @@ class MariaDB:
 
 
 @contextlib.contextmanager
-def redis(*options):
+def redis(*options, by_name=False):
+    """`by_name`: the kernel knows it as redis-server too."""
     # It is the server under another name, and comes in a package without a service.
     program = need("redis-check-rdb", "redis-tools")
+    if by_name:
+        program = shutil.copy(program, os.path.join(folder(), "redis-server"))
     socket = os.path.join(folder(), "redis.sock")
     with started(["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder(), *options],
                  os.path.join(folder(), "redis.log"), executable=program) as process:
