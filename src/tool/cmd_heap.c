@@ -203,7 +203,7 @@ static int look_again_and_again(struct ebb_emit *emit, struct ebb_heap_glibc *he
     }
 }
 
-static int report_glibc(struct ebb_emit *emit, const struct ebb_target *target)
+static int report_glibc(struct ebb_emit *emit, const struct ebb_target *target, const char *inner)
 {
     static struct ebb_heap_glibc heap;
     int status;
@@ -215,6 +215,7 @@ static int report_glibc(struct ebb_emit *emit, const struct ebb_target *target)
         return EBB_EXIT_USAGE;
     }
     err = ebb__heap_glibc_open(&heap, target);
+    heap.inner = inner;
     if (err == 0) {
         status = look_again_and_again(emit, &heap);
     } else if (err == -EOPNOTSUPP) {
@@ -237,7 +238,7 @@ static int report_without_page(struct ebb_emit *emit, const struct ebb_target *t
     if (ebb__proc_allocator_find(target->pid, &allocator) != 0)
         return report_other(target);
     if (strcmp(allocator->name, "glibc") == 0)
-        status = report_glibc(emit, target);
+        status = report_glibc(emit, target, allocator->inner);
     else if (ebb__heap_other_knows(allocator->name))
         status = ebb__heap_other(emit, target, allocator->name, allocator->evidence);
     else

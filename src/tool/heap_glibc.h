@@ -51,6 +51,8 @@ struct ebb_heap_glibc {
     unsigned minor;
     bool by_symbol; /* the library's symbols say so too; false: it has none */
     struct ebb_glibc glibc;
+    const char *
+        inner; /* another allocator that is a part of the program, under names of its own; NULL. The caller sets it */
     char why[768]; /* it cannot be looked into: a clause that begins with the library's name */
 
     /* The last look. */

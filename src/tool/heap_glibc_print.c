@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "model/units.h"
+#include "tool/alloc_version.h"
 #include "tool/heap_glibc.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -384,6 +385,21 @@ static void print_notes(struct ebb_emit *emit, const struct ebb_heap_glibc *heap
             ebb__units_bytes(heap->locked.value, size));
 }
 
+/* Such as the jemalloc in a redis-server that was built from source: what it has is in no arena. */
+static void note_inner(struct ebb_emit *emit, const struct ebb_heap_glibc *heap)
+{
+    char version[EBB_ALLOC_VERSION_BYTES];
+    bool known;
+
+    if (heap->inner == NULL)
+        return;
+    known = ebb__alloc_version_read(heap->target->pid, heap->inner, version) == 0;
+    ebb__emit_note(emit, "inner",
+                   "The program also contains %s%s%s, for what asks for it by its own names: that memory is "
+                   "not shown here.",
+                   heap->inner, known ? " " : "", known ? version : "");
+}
+
 void ebb__heap_glibc_print(struct ebb_emit *emit, const struct ebb_heap_glibc *heap,
                            const struct ebb_heap_before *before)
 {
@@ -398,5 +414,6 @@ void ebb__heap_glibc_print(struct ebb_emit *emit, const struct ebb_heap_glibc *h
     print_trim(emit, heap);
     print_verdict(emit, heap, before);
     print_notes(emit, heap);
+    note_inner(emit, heap);
     ebb__emit_end(emit);
 }

@@ -5,6 +5,7 @@ import collections
 import contextlib
 import csv
 import ctypes
+import glob
 import io
 import json
 import os
@@ -19,6 +20,7 @@ import xml.etree.ElementTree
 
 import openmetrics
 import other_libc
+import processes
 import tap
 from tap import Skip, case, contains, equal, run, wait_for
 
@@ -509,12 +511,45 @@ def jemalloc():
 
 @case
 def tcmalloc():
-    check_other("tcmalloc", "libtcmalloc_minimal.so.4", "TCMALLOC_RELEASE_RATE", "2")
+    assert re.match(r"\d+\.\d+", check_other("tcmalloc", "libtcmalloc_minimal.so.4", "TCMALLOC_RELEASE_RATE", "2"))
 
 
 @case
 def mimalloc():
-    check_other("mimalloc", "libmimalloc.so.2", "MIMALLOC_ARENA_EAGER_COMMIT", "0")
+    assert re.match(r"2\.\d\.\d$", check_other("mimalloc", "libmimalloc.so.2", "MIMALLOC_ARENA_EAGER_COMMIT", "0"))
+
+
+INNER = r"""
+#include <stdio.h>
+#include <unistd.h>
+void *je_malloc(size_t bytes);
+int main(void)
+{
+    char *kept = je_malloc(100);
+    kept[0] = 'x';
+    puts("ready");
+    fflush(stdout);
+    return pause() + kept[0];
+}
+"""
+
+
+@case
+def a_jemalloc_inside_a_program():
+    """As redis-server has it when it is built from source: the real one, with a prefix before its functions."""
+    archive = next((path for path in sorted(glob.glob("/usr/lib/*/libjemalloc.a")) if os.path.exists(path)), None)
+    if archive is None:
+        raise tap.Skip("no static jemalloc (Debian package libjemalloc-dev)")
+    own = os.path.join(tap.folder(), "libjemalloc-inner.a")
+    names = ("malloc calloc realloc free memalign valloc posix_memalign aligned_alloc malloc_usable_size mallocx rallocx xallocx sallocx "
+             "dallocx sdallocx nallocx mallctl mallctlnametomib mallctlbymib malloc_stats_print malloc_conf malloc_message").split()
+    tap.run("objcopy", *(f"--redefine-sym={name}=je_{name}" for name in names), archive, own)
+    program = tap.compile_c("inner", INNER, own, "-lpthread", "-ldl", "-lm", "-lstdc++")
+    with processes.started(program) as child:
+        facts = json.loads(tap.run(EBB, "heap", "--json", child.pid).stdout)
+        contains(facts["summary"]["allocator"], "glibc")
+        note = next(note["text"] for note in facts["notes"] if note["key"] == "inner")
+        assert re.search(r"contains jemalloc \d+\.\d+\.\d+-\d+, ", note), note
 
 
 raise SystemExit(tap.main())
