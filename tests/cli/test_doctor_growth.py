@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`ebb doctor` about what grows, who kills beside the kernel, and memory without a name: live scenes, and silent ones beside them."""
+"""`ebb doctor` about what grows, who kills beside the kernel, and memory without a name: scenes, and silent ones beside them."""
 
 import contextlib
 import fcntl
@@ -350,7 +350,8 @@ def r25_whose_it_is():
     contains(evidence(report, "R25"), "the cache of ZFS has, here and in slabs, 1.4 GiB")
     contains(findings["R25"]["now"], "echo 750000000 > /sys/module/zfs/parameters/zfs_arc_max")
     zram = {"sys/block/zram0/mm_stat": "  900000000 300000000  400000000 0 400000000 0 0 0 0\n"}
-    contains(evidence(found("--all", "--root", host({**missing, **zram}))[1], "R25"), "zram has, for what was swapped out, 381.5 MiB")
+    text = evidence(found("--all", "--root", host({**missing, **zram}))[1], "R25")
+    contains(text, "zram has, for what was swapped out, 381.5 MiB")
     balloon = {"proc/meminfo": lines(MemFree=21 << 20, Balloon=1 << 20)}
     contains(evidence(found("--all", "--root", host(balloon))[1], "R25"), "a balloon of the hypervisor has 1.0 GiB")
     driver = {**missing, "sys/module/nvidia/initstate": "live\n"}

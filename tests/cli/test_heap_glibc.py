@@ -541,8 +541,9 @@ def a_jemalloc_inside_a_program():
     if archive is None:
         raise tap.Skip("no static jemalloc (Debian package libjemalloc-dev)")
     own = os.path.join(tap.folder(), "libjemalloc-inner.a")
-    names = ("malloc calloc realloc free memalign valloc posix_memalign aligned_alloc malloc_usable_size mallocx rallocx xallocx sallocx "
-             "dallocx sdallocx nallocx mallctl mallctlnametomib mallctlbymib malloc_stats_print malloc_conf malloc_message").split()
+    names = ("malloc calloc realloc free memalign valloc posix_memalign aligned_alloc malloc_usable_size mallocx rallocx "
+             "xallocx sallocx dallocx sdallocx nallocx mallctl mallctlnametomib mallctlbymib malloc_stats_print malloc_conf "
+             "malloc_message").split()
     tap.run("objcopy", *(f"--redefine-sym={name}=je_{name}" for name in names), archive, own)
     program = tap.compile_c("inner", INNER, own, "-lpthread", "-ldl", "-lm", "-lstdc++")
     with processes.started(program) as child:

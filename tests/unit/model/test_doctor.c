@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "doctor_scene.h"
+#include "doctor_scene_growth.h"
 
 #define INFO     EBB_RULE_FIRES, EBB_SEVERITY_INFO
 #define WARNING  EBB_RULE_FIRES, EBB_SEVERITY_WARNING
