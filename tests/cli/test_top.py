@@ -147,7 +147,7 @@ def it_shows_sorts_filters_and_quits():
         assert lines[0].startswith("ebb top  "), text
         for line, part in ((1, "Mem "), (2, "Swap "), (3, "PSI "), (4, "Scan/s "), (6, HEADS), (23, "q quit  ? help")):
             contains(lines[line], part)
-        terminal.wait("(rates: 0.3 s)")
+        terminal.wait("(rates: 0.")  # a busy machine is later than asked, and its loads take the room of the unit
         terminal.type("/" + OURS.upper())
         contains(terminal.wait("Filter: " + OURS.upper()), "2 found; Enter keeps it")
         terminal.press("Enter")
@@ -247,15 +247,15 @@ def sizes():
 @case
 def without_colour():
     with top() as terminal:
-        terminal.wait("(rates: 0.3 s)")
+        terminal.wait("(rates: 0.")  # a busy machine is later than asked, and its loads take the room of the unit
         contains(wait_for("colour", lambda: text if "\x1b[36m" in (text := terminal.text("-e")) else None), "\x1b[")
     with top(env={"NO_COLOR": "1"}) as terminal:
-        terminal.wait("(rates: 0.3 s)")
+        terminal.wait("(rates: 0.")  # a busy machine is later than asked, and its loads take the room of the unit
         text = terminal.text("-e")
         assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|4[0-7]|38;5|48;5)m", text), text
         contains(text, "\x1b[")  # headings still stand out
     with top(env={"NO_COLOR": ""}) as terminal:  # empty is as if it were not set
-        terminal.wait("(rates: 0.3 s)")
+        terminal.wait("(rates: 0.")  # a busy machine is later than asked, and its loads take the room of the unit
         wait_for("colour", lambda: "\x1b[36m" in terminal.text("-e"))
 
 
@@ -263,7 +263,7 @@ def without_colour():
 def without_utf8():
     for args, env in (("", {"LC_ALL": "C"}), ("--ascii", {})):
         with named("grüße".encode()), top("-f e " + args, env=env) as terminal:
-            text = terminal.wait("(rates: 0.3 s)")
+            text = terminal.wait("(rates: 0.")  # a busy machine is later than asked, and its loads take the room of the unit
             assert text.isascii(), text
             assert re.search(r" #+ ", text), text
             contains(text, "gr??e" if args else "gr")
