@@ -18,6 +18,7 @@
 #include "api/api.h"
 #include "conf/conf.h"
 #include "governor/governor.h"
+#include "ledger/ledger.h"
 #include "os/os.h"
 #include "stats/stats.h"
 
@@ -31,6 +32,7 @@ static void complain(const char *line)
 
 static void after_fork(void)
 {
+    ebb__ledger_after_fork();
     ebb__heap_after_fork();
     ebb__cache_after_fork();
     ebb__stats_after_fork(ebb__os_pid());

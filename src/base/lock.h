@@ -25,9 +25,11 @@ enum ebb_rank {
     EBB_RANK_CACHES,     /* cache: list of all thread caches */
     EBB_RANK_THREAD,     /* cache: who may use one thread's cache */
     EBB_RANK_BIN,        /* heap: slabs of one size class; one at a time */
-    EBB_RANK_GROW,  /* heap: reservations and the commit frontier; the only one held across a system call */
-    EBB_RANK_SPACE, /* heap: units, extents, groups */
-    EBB_RANK_LANE,  /* heap: blocks with a mapping of their own */
+    EBB_RANK_GROW, /* heap: reservations and the commit frontier; the only one of the heap held across a system call */
+    EBB_RANK_SPACE,  /* heap: units, extents, groups */
+    EBB_RANK_LANE,   /* heap: blocks with a mapping of their own */
+    EBB_RANK_LEDGER, /* ledger: the tree of accounts; nothing but a new chunk's system call is done under it */
+    EBB_RANK_CREDIT, /* ledger: the accounts of one thread's credits */
     EBB_RANK_COUNT
 };
 

@@ -77,10 +77,11 @@ extern EBB_HIDDEN struct ebb_budget_account ebb__ledger_process, ebb__ledger_hea
 
 /* ---- the heap's account, by the heap alone ---- */
 
-/* What the heap may still use before it must ask, and above which it gives back: a line of its own. */
+/* What the heap may still use before it must ask, and above which it gives back: a line of its own, used by
+ * atomic operations alone. */
 struct ebb_ledger_room {
-    _Atomic int64_t room; /* negative for an instant while a charge finds out that it must ask */
-    _Atomic int64_t keep; /* room above this goes back to the ledger */
+    int64_t room; /* negative for an instant while a charge finds out that it must ask */
+    int64_t keep; /* room above this goes back to the ledger */
 } EBB_ALIGNED(64);
 extern EBB_HIDDEN struct ebb_ledger_room ebb__ledger_room;
 
@@ -91,8 +92,7 @@ void ebb__ledger_heap_uncharge_slow(void);
  * pre: no lock of ours is held (shrinkers are called), bytes <= PTRDIFF_MAX */
 EBB_INLINE int ebb__ledger_heap_charge(size_t bytes)
 {
-    if (EBB_LIKELY(__atomic_sub_fetch((int64_t *)&ebb__ledger_room.room, (int64_t)bytes, __ATOMIC_RELAXED) >=
-                   0))
+    if (EBB_LIKELY(__atomic_sub_fetch(&ebb__ledger_room.room, (int64_t)bytes, __ATOMIC_RELAXED) >= 0))
         return 0;
     return ebb__ledger_heap_charge_slow(bytes);
 }
@@ -100,8 +100,8 @@ EBB_INLINE int ebb__ledger_heap_charge(size_t bytes)
 /* After memory has gone back. Any lock may be held. */
 EBB_INLINE void ebb__ledger_heap_uncharge(size_t bytes)
 {
-    int64_t room = __atomic_add_fetch((int64_t *)&ebb__ledger_room.room, (int64_t)bytes, __ATOMIC_RELAXED);
-    if (EBB_UNLIKELY(room > atomic_load_explicit(&ebb__ledger_room.keep, memory_order_relaxed)))
+    int64_t room = __atomic_add_fetch(&ebb__ledger_room.room, (int64_t)bytes, __ATOMIC_RELAXED);
+    if (EBB_UNLIKELY(room > __atomic_load_n(&ebb__ledger_room.keep, __ATOMIC_RELAXED)))
         ebb__ledger_heap_uncharge_slow();
 }
 

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Charging: walks from an account up to the process, what happens at a limit, reservations, and the heap's room.
+ *
+ * Order. A charge raises `taken` from the account upwards, then `own`; uncharging lowers `own`, then `taken` from the
+ * account upwards. So at every instant own(A) <= taken(A), and the child of a fork can make all sums again from what `own`
+ * says.
+ */
+#include "ledger/ledger_priv.h"
+
+/* A soft limit must not hurt: time for a purge of some MiB, not for I/O. */
+#define SOFT_PATIENCE_NS UINT64_C(2000000)
+/* Refusing hurts more than waiting, but a query that waits much longer is as good as refused: time to write out some frames. */
+#define HARD_PATIENCE_NS UINT64_C(100000000)
+/* When nobody gave, asking again at each charge would cost all of them a round: the next round is so much later. */
+#define SOFT_REST_MS     100u
+/* Rounds of asking for one charge; other threads may have taken what was given. */
+#define HARD_ROUNDS_MAX  8u
+/* Retries while others take back what they had added; each is a few dozen nanoseconds, so the end is never reached but by a
+ * bug. */
+#define RETREATS_MAX     1000u
+/* Of the least room on the way, so much is granted in advance to one thread: 32 threads together leave half of it. */
+#define SHARE_OF_ROOM    32u
+#define SHARE_ALIGN      EBB_KIB(4)
+/* A round asks for this share of the limit at least, and for 2 MiB at most if less is missing: else each small charge at a
+ * limit would cost a round of its own. */
+#define STEP_SHARE       64u
+#define STEP_MAX         EBB_MIB(2)
+
+/* ---- walks ---- */
+
+/* Counts walks that took back what they had added. */
+static _Atomic uint32_t retreats;
+
+static bool fits(uint64_t have, uint64_t bytes, uint64_t limit)
+{
+    return have <= limit && bytes <= limit - have;
+}
+
+/* Its soft limit asks nobody for now: the hard one alone counts. */
+static bool is_resting(const struct ebb_budget_account *account)
+{
+    return ebb__os_now_ms() < ledger_get(&ebb__ledger_cold(account)->soft_rest_ms);
+}
+
+/* The limit that counts when `taken` is what it is. */
+static uint64_t bound_of(const struct ebb_budget_account *account, uint64_t taken, uint64_t bytes,
+                         enum ledger_bound bound)
+{
+    if (bound == LEDGER_GATE) {
+        uint64_t gate = ledger_get(&account->gate);
+        if (EBB_LIKELY(fits(taken, bytes, gate)) || !is_resting(account))
+            return gate;
+    }
+    return ledger_get(&account->hard);
+}
+
+/* Never above the limit, not for an instant. Without a limit there is nothing to pass, and no reason to try twice. */
+static bool raise_one(struct ebb_budget_account *account, uint64_t bytes, enum ledger_bound bound)
+{
+    uint64_t have = ledger_get(&account->taken);
+    do {
+        uint64_t limit = bound_of(account, have, bytes, bound);
+        if (limit == LEDGER_UNLIMITED) {
+            ledger_add(&account->taken, bytes);
+            return true;
+        }
+        if (!fits(have, bytes, limit))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&account->taken, &have, have + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* First a look at all levels, so that a charge that will be refused above adds nothing below. */
+struct ebb_budget_account *ebb__ledger_walk_up(struct ebb_budget_account *account, uint64_t bytes,
+                                               enum ledger_bound bound)
+{
+    struct ebb_budget_account *level;
+    for (level = account; level != NULL; level = ledger_up(level)) {
+        uint64_t taken = ledger_get(&level->taken);
+        if (!fits(taken, bytes, bound_of(level, taken, bytes, bound)))
+            return level;
+    }
+    for (level = account; level != NULL; level = ledger_up(level))
+        if (!raise_one(level, bytes, bound))
+            break;
+    if (level == NULL || level == account)
+        return level;
+    for (struct ebb_budget_account *raised = account; raised != level; raised = ledger_up(raised))
+        ledger_sub(&raised->taken, bytes);
+    /* release: after the subtractions; pairs with the acquire in try_exactly() */
+    (void)atomic_fetch_add_explicit(&retreats, 1, memory_order_release);
+    return level;
+}
+
+void ebb__ledger_walk_force(struct ebb_budget_account *account, uint64_t bytes)
+{
+    for (; account != NULL; account = ledger_up(account))
+        ledger_add(&account->taken, bytes);
+}
+
+/* `taken` was never higher than just before it falls. */
+EBB_COLD static void note_peak(struct ebb_budget_account *account, uint64_t taken)
+{
+    uint64_t peak = ledger_get(&account->peak);
+    while (peak < taken)
+        if (atomic_compare_exchange_weak_explicit(&account->peak, &peak, taken, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+            atomic_store_explicit(&ebb__ledger_cold(account)->peak_ms, ebb__os_now_ms(),
+                                  memory_order_relaxed);
+            return;
+        }
+}
+
+void ebb__ledger_walk_down(struct ebb_budget_account *account, uint64_t bytes)
+{
+    for (; account != NULL; account = ledger_up(account)) {
+        uint64_t before = atomic_fetch_sub_explicit(&account->taken, bytes, memory_order_relaxed);
+        if (EBB_UNLIKELY(before > ledger_get(&account->peak)))
+            note_peak(account, before);
+    }
+}
+
+uint64_t ebb__ledger_share(const struct ebb_budget_account *account, uint64_t wish)
+{
+    uint64_t least = LEDGER_UNLIMITED;
+    for (; account != NULL; account = ledger_up(account)) {
+        uint64_t taken = ledger_get(&account->taken), limit = bound_of(account, taken, wish, LEDGER_GATE);
+        if (taken >= limit)
+            return 0;
+        least = limit - taken < least ? limit - taken : least;
+    }
+    uint64_t share = least / SHARE_OF_ROOM;
+    return ebb__align_down(share < wish ? share : wish, SHARE_ALIGN);
+}
+
+/* ---- at a limit ---- */
+
+/* One thread at a time, with the credits recalled when they may be what is in the way. Another one's first try may stand in
+ * the way for an instant and be refused itself: it counts its retreat, and then this is tried again. */
+static struct ebb_budget_account *try_exactly(struct ebb_budget_account *account, uint64_t bytes,
+                                              enum ledger_bound bound)
+{
+    struct ebb_budget_account *blocked;
+    bool recalled = false;
+    ebb__lock_take(&ebb__ledger_lock);
+    for (unsigned i = 0; i < RETREATS_MAX; i++) {
+        uint32_t seen = atomic_load_explicit(&retreats, memory_order_acquire);
+        blocked = ebb__ledger_walk_up(account, bytes, bound);
+        if (blocked == NULL)
+            break;
+        if (!recalled) {
+            recalled = true;
+            (void)ebb__ledger_recall_locked(NULL);
+        } else if (atomic_load_explicit(&retreats, memory_order_acquire) == seen) {
+            break;
+        }
+    }
+    ebb__lock_release(&ebb__ledger_lock);
+    return blocked;
+}
+
+/* What to ask for so that a charge of `bytes` does not pass the limit: a quarter more than is missing; 0 when nothing is. */
+static size_t missing(const struct ebb_budget_account *account, uint64_t bytes, uint64_t limit)
+{
+    uint64_t wanted = ledger_get(&account->taken) + bytes;
+    if (wanted <= limit)
+        return 0;
+    return ebb__max((wanted - limit) + (wanted - limit) / 4, ebb__min(limit / STEP_SHARE, STEP_MAX));
+}
+
+static size_t reclaim_for(struct ebb_budget_account *account, size_t bytes, enum ebb_budget_urgency urgency,
+                          uint64_t deadline_ns)
+{
+    size_t given = ebb__ledger_reclaim(account, bytes, urgency, deadline_ns);
+    ledger_add(&ebb__ledger_cold(account)->reclaimed_bytes, given);
+    return given;
+}
+
+/* All levels whose soft limit is in the way. */
+static void ask_softly(struct ebb_budget_account *account, uint64_t bytes)
+{
+    for (; account != NULL; account = ledger_up(account)) {
+        struct ledger_cold *cold = ebb__ledger_cold(account);
+        size_t wanted =
+            missing(account, bytes, (uint64_t)atomic_load_explicit(&cold->soft, memory_order_relaxed));
+        if (wanted == 0)
+            continue;
+        ledger_add(&cold->soft_hits, 1);
+        LEDGER_COUNT(soft_hits, 1);
+        if (is_resting(account))
+            continue;
+        if (reclaim_for(account, wanted, EBB_URGENCY_SOFT, ebb__os_now_ns() + SOFT_PATIENCE_NS) == 0)
+            atomic_store_explicit(&cold->soft_rest_ms, ebb__os_now_ms() + SOFT_REST_MS, memory_order_relaxed);
+    }
+}
+
+/* The hard limit of *blocked is in the way. Gives back the level that is in the end, or NULL. */
+static struct ebb_budget_account *ask_hard(struct ebb_budget_account *account, uint64_t bytes,
+                                           struct ebb_budget_account *blocked)
+{
+    uint64_t deadline_ns = ebb__os_now_ns() + HARD_PATIENCE_NS;
+    bool go_on = true;
+    ledger_add(&ebb__ledger_cold(blocked)->hard_hits, 1);
+    LEDGER_COUNT(hard_hits, 1);
+    for (unsigned round = 0; round < HARD_ROUNDS_MAX && go_on && blocked != NULL; round++) {
+        size_t wanted = missing(blocked, bytes, ledger_get(&blocked->hard));
+        if (wanted != 0)
+            go_on = reclaim_for(blocked, wanted, EBB_URGENCY_HARD, deadline_ns) != 0 &&
+                    ebb__os_now_ns() < deadline_ns;
+        /* Also when nothing was given: somebody else may have uncharged meanwhile. */
+        blocked = try_exactly(account, bytes, LEDGER_HARD);
+    }
+    return blocked;
+}
+
+int ebb__ledger_walk_slow(struct ebb_budget_account *account, uint64_t bytes)
+{
+    if (try_exactly(account, bytes, LEDGER_GATE) == NULL)
+        return 0;
+    ask_softly(account, bytes);
+    struct ebb_budget_account *blocked = try_exactly(account, bytes, LEDGER_HARD);
+    if (blocked != NULL)
+        blocked = ask_hard(account, bytes, blocked);
+    if (blocked == NULL)
+        return 0;
+    ledger_add(&ebb__ledger_cold(blocked)->refusals, 1);
+    LEDGER_COUNT(refusals, 1);
+    return -ENOMEM;
+}
+
+/* ---- reservations ---- */
+
+static void change_reserved(struct ebb_budget_account *account, uint64_t bytes, bool more)
+{
+    for (; account != NULL; account = ledger_up(account))
+        if (more)
+            ledger_add(&account->reserved, bytes);
+        else
+            ledger_sub(&account->reserved, bytes);
+}
+
+/* Turns what is reserved into what is charged; returns how much. */
+static uint64_t draw(struct ebb_budget_account *account, uint64_t bytes)
+{
+    uint64_t drawn = ledger_take_most(&account->own_reserved, bytes);
+    if (drawn == 0)
+        return 0;
+    change_reserved(account, drawn, false);
+    ledger_add(&account->own, drawn);
+    return drawn;
+}
+
+static void draw_back(struct ebb_budget_account *account, uint64_t drawn)
+{
+    if (drawn == 0)
+        return;
+    ledger_sub(&account->own, drawn);
+    change_reserved(account, drawn, true);
+    ledger_add(&account->own_reserved, drawn);
+}
+
+static bool is_chargeable(const struct ebb_budget_account *account, const char *caller)
+{
+    ebb__ledger_expect_alive(account, caller);
+    return account != &ebb__ledger_heap && account != &ebb__ledger_untracked;
+}
+
+int ebb__ledger_reserve(struct ebb_budget_account *account, size_t bytes)
+{
+    if (!is_chargeable(account, "ebb_budget_reserve"))
+        return -EINVAL;
+    if (bytes > PTRDIFF_MAX)
+        return -ENOMEM;
+    if (ebb__ledger_walk_up(account, bytes, LEDGER_GATE) != NULL &&
+        ebb__ledger_walk_slow(account, bytes) != 0)
+        return -ENOMEM;
+    change_reserved(account, bytes, true);
+    ledger_add(&account->own_reserved, bytes);
+    return 0;
+}
+
+size_t ebb__ledger_release(struct ebb_budget_account *account, size_t bytes)
+{
+    ebb__ledger_expect_alive(account, "ebb_budget_release");
+    uint64_t released = ledger_take_most(&account->own_reserved, bytes);
+    if (released != 0) {
+        change_reserved(account, released, false);
+        ebb__ledger_walk_down(account, released);
+    }
+    return released;
+}
+
+/* ---- accounts ---- */
+
+int ebb__ledger_charge(struct ebb_budget_account *account, size_t bytes)
+{
+    if (!is_chargeable(account, "ebb_budget_charge"))
+        return -EINVAL;
+    if (bytes > PTRDIFF_MAX)
+        return -ENOMEM;
+    uint64_t drawn = EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0) ? draw(account, bytes) : 0;
+    uint64_t rest = bytes - drawn;
+    if (rest == 0)
+        return 0;
+    if (EBB_UNLIKELY(ebb__ledger_walk_up(account, rest, LEDGER_GATE) != NULL) &&
+        ebb__ledger_walk_slow(account, rest) != 0) {
+        draw_back(account, drawn);
+        return -ENOMEM;
+    }
+    ledger_add(&account->own, rest);
+    return 0;
+}
+
+int ebb__ledger_charge_try(struct ebb_budget_account *account, size_t bytes)
+{
+    if (!is_chargeable(account, "ebb_budget_charge"))
+        return -EINVAL;
+    if (bytes > PTRDIFF_MAX)
+        return -ENOMEM;
+    uint64_t drawn = EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0) ? draw(account, bytes) : 0;
+    if (drawn != bytes && ebb__ledger_walk_up(account, bytes - drawn, LEDGER_HARD) != NULL) {
+        draw_back(account, drawn);
+        return -ENOMEM;
+    }
+    ledger_add(&account->own, bytes - drawn);
+    return 0;
+}
+
+void ebb__ledger_give(struct ebb_budget_account *account, uint64_t bytes, const char *caller)
+{
+    uint64_t own = atomic_fetch_sub_explicit(&account->own, bytes, memory_order_relaxed);
+    if (EBB_UNLIKELY(own < bytes)) {
+        ebb__ledger_expect_alive(account, caller);
+        ebb__die("%s: account \"%s\" was charged for %lu bytes, not for %lu", caller,
+                 ebb__ledger_cold(account)->name, (unsigned long)own, (unsigned long)bytes);
+    }
+    ebb__ledger_walk_down(account, bytes);
+}
+
+void ebb__ledger_uncharge(struct ebb_budget_account *account, size_t bytes)
+{
+    ebb__ledger_give(account, bytes, "ebb_budget_uncharge");
+}
