@@ -139,7 +139,8 @@ struct ebb_budget_stats {
     int64_t min_bytes;     /* the limits */
     int64_t soft_bytes;
     int64_t hard_bytes;
-    uint64_t soft_hits;       /* charges that met this account's soft limit */
+    uint64_t
+        soft_hits; /* charges that met this account's soft limit; for 0.1 s after nobody gave none does */
     uint64_t hard_hits;       /* charges that met this account's hard limit */
     uint64_t refusals;        /* of those, refused */
     uint64_t reclaimed_bytes; /* that shrinkers gave because of this account's limits */

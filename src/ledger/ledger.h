@@ -32,6 +32,9 @@
  * again by the hard limits alone, one thread at a time and once more whenever somebody took back meanwhile: nobody is
  * refused because of a charge that was itself refused. Where no limit is set the addition is unconditional.
  *
+ * Soft limits. When nobody gave anything the limit rests for 0.1 s: until then the hard limits alone count on that level,
+ * so that an account that stays above its soft limit for long is charged as fast as any other.
+ *
  * Credits. A thread has 8 slots (account, unspent), in a line of its own. It spends by compare-and-swap on its own word;
  * anybody may take the whole of it (recall). Only the thread changes a slot's account, under the lock of its block, with
  * the slot empty and its sequence odd. A grant is a share of the least room on the way (1/32), 64 to 256 KiB; close to a
