@@ -16,10 +16,9 @@
 #define SOFT_REST_MS     100u
 /* Rounds of asking for one charge; other threads may have taken what was given. */
 #define HARD_ROUNDS_MAX  8u
-/* Retries while others take back what they had added; each is a few dozen nanoseconds, so the end is never reached but by a
- * bug. */
-#define RETREATS_MAX     1000u
-/* Of the least room on the way, so much is granted in advance to one thread: 32 threads together leave half of it. */
+/* Tries while others take back what they had added, or are granted credits: each is some hundred nanoseconds. */
+#define RETRIES_MAX      100u
+/* Of the least room on the way, so much is granted in advance to one thread: 32 threads together leave more than a third of it. */
 #define SHARE_OF_ROOM    32u
 #define SHARE_ALIGN      EBB_KIB(4)
 /* A round asks for this share of the limit at least, and for 2 MiB at most if less is missing: else each small charge at a
@@ -137,25 +136,23 @@ uint64_t ebb__ledger_share(const struct ebb_budget_account *account, uint64_t wi
 
 /* ---- at a limit ---- */
 
-/* One thread at a time, with the credits recalled when they may be what is in the way. Another one's first try may stand in
- * the way for an instant and be refused itself: it counts its retreat, and then this is tried again. */
+/* One thread at a time. What may be in the way and is not used: unspent credits, which are recalled; and another one's
+ * first try, which may be refused itself, and then counts its retreat. So it is tried until it failed twice in a row with
+ * nothing to recall and nobody having retreated. */
 static struct ebb_budget_account *try_exactly(struct ebb_budget_account *account, uint64_t bytes,
                                               enum ledger_bound bound)
 {
-    struct ebb_budget_account *blocked;
-    bool recalled = false;
+    struct ebb_budget_account *blocked = NULL;
+    unsigned quiet = 0;
     ebb__lock_take(&ebb__ledger_lock);
-    for (unsigned i = 0; i < RETREATS_MAX; i++) {
+    for (unsigned i = 0; i < RETRIES_MAX && quiet < 2; i++) {
         uint32_t seen = atomic_load_explicit(&retreats, memory_order_acquire);
         blocked = ebb__ledger_walk_up(account, bytes, bound);
         if (blocked == NULL)
             break;
-        if (!recalled) {
-            recalled = true;
-            (void)ebb__ledger_recall_locked(NULL);
-        } else if (atomic_load_explicit(&retreats, memory_order_acquire) == seen) {
-            break;
-        }
+        bool is_quiet = ebb__ledger_recall_locked(NULL) == 0 &&
+                        atomic_load_explicit(&retreats, memory_order_acquire) == seen;
+        quiet = is_quiet ? quiet + 1 : 0;
     }
     ebb__lock_release(&ebb__ledger_lock);
     return blocked;

@@ -271,15 +271,12 @@ static uint64_t recall_thread(struct ledger_thread *t, const struct ebb_budget_a
 size_t ebb__ledger_recall_locked(const struct ebb_budget_account *account)
 {
     struct ledger_thread *t;
-    size_t sum = 0;
-    LEDGER_COUNT(recalls, 1);
-    if (account == NULL)
-        sum = ebb__ledger_recall_room();
-    if (account == NULL && !atomic_exchange(&out, false))
-        return sum;
-    for (size_t i = 0; (t = ebb__ledger_thread_at(i)) != NULL; i++)
-        if (atomic_load_explicit(&t->in_use, memory_order_acquire) != 0)
-            sum += recall_thread(t, account);
+    size_t sum = account == NULL ? ebb__ledger_recall_room() : 0;
+    if (account != NULL || atomic_exchange(&out, false))
+        for (size_t i = 0; (t = ebb__ledger_thread_at(i)) != NULL; i++)
+            if (atomic_load_explicit(&t->in_use, memory_order_acquire) != 0)
+                sum += recall_thread(t, account);
+    LEDGER_COUNT(recalls, sum != 0);
     return sum;
 }
 

@@ -201,7 +201,7 @@ struct ebb_ledger_stats {
     uint64_t soft_hits;       /* charges that met a soft limit */
     uint64_t hard_hits;       /* charges that met a hard limit */
     uint64_t refusals;        /* of those, refused */
-    uint64_t recalls;         /* of credits */
+    uint64_t recalls;         /* of credits, that found some */
     uint64_t reclaims;        /* rounds of asking */
     uint64_t shrinks;         /* shrinkers called */
     uint64_t reclaimed_bytes; /* that they gave */

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT
+ * Shrinkers over the real kernel: order, shares, refusals, delays, deadlines, recursion, and leaving. */
+#include "ledger_test.h"
+
+#include <pthread.h>
+
+#define MS UINT64_C(1000000)
+
+static void cheapest_first_and_no_more_than_needed(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool");
+    struct giver dear, cheap, middle;
+    give_from(&dear, pool, 1000, 300);
+    give_from(&cheap, pool, 1000, 0);
+    give_from(&middle, pool, 1000, 100);
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 1500, EBB_URGENCY_EARLY, 0), 1500);
+    EXPECT(cheap.order < middle.order);
+    EXPECT_EQ(cheap.asked_for, 1000);
+    EXPECT_EQ(middle.asked_for, 500);
+    EXPECT_EQ(dear.asked, 0);
+    EXPECT_EQ(ebb__ledger_shrinker_price(dear.number, 50), 300);
+    EXPECT_EQ(ebb__ledger_shrinker_price(dear.number, -1), 50);
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 1200, EBB_URGENCY_EARLY, 0), 1200);
+    EXPECT_EQ(cheap.asked, 1); /* its estimate is 0 */
+    EXPECT(dear.order < middle.order);
+    EXPECT_EQ(dear.has, 0);
+    EXPECT_EQ(middle.has, 300);
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 1200, EBB_URGENCY_EARLY, 0), 300);
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 1200, EBB_URGENCY_EARLY, 0), 0);
+    EXPECT_EQ(whole().reclaimed_bytes, 3000);
+    EXPECT_EQ(ebb__ledger_used(pool), 0);
+    EXPECT_WHOLE();
+}
+
+static void classes_decide_between_equals(void)
+{
+    static const enum ebb_budget_class classes[] = {EBB_BUDGET_ESSENTIAL, EBB_BUDGET_QUERY, EBB_BUDGET_SLACK,
+                                                    EBB_BUDGET_CACHE};
+    struct ebb_budget_account *accounts[4];
+    struct giver givers[4];
+    for (unsigned i = 0; i < 4; i++) {
+        EXPECT_EQ(ebb__ledger_create(NULL, "a", classes[i], &accounts[i]), 0);
+        give_from(&givers[i], accounts[i], 100, 7);
+    }
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 1000, EBB_URGENCY_SOFT, 0), 300); /* not the essential */
+    EXPECT(givers[2].order < givers[3].order && givers[3].order < givers[1].order);
+    EXPECT_EQ(givers[0].asked, 0);
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 1000, EBB_URGENCY_HARD, 0), 100);
+}
+
+static void a_limit_asks_only_what_is_below_it(void)
+{
+    struct ebb_budget_account *left = made(NULL, "left"), *right = made(NULL, "right"),
+                              *part = made(left, "part");
+    struct ebb_budget_account *region = made(&ebb__ledger_heap, "region");
+    struct giver of_right, of_part, of_region;
+    give_from(&of_right, right, 1000, 0);
+    give_from(&of_part, part, 1000, 9);
+    give_from(&of_region, region, 1000, 1);
+    limited(left, EBB_BUDGET_HARD, 1500);
+    EXPECT_EQ(ebb__ledger_charge(left, 600), 0);
+    EXPECT_EQ(of_right.asked + of_region.asked, 0);
+    EXPECT_EQ(of_part.asked, 1);
+    EXPECT_EQ(of_part.asked_for, 125); /* 100 are missing, and a quarter more */
+    EXPECT_EQ(of_part.urgency, EBB_URGENCY_HARD);
+    EXPECT_EQ(stats_of(left).reclaimed_bytes, 125);
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 5000, EBB_URGENCY_EARLY, 0),
+              2875); /* what lies in the heap is below the process */
+    EXPECT_WHOLE();
+}
+
+static void who_gives_a_part_is_asked_again(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool");
+    struct giver giver;
+    give_from(&giver, pool, 1000, 1);
+    giver.part = 40;
+    limited(pool, EBB_BUDGET_HARD, 1000);
+    EXPECT_EQ(ebb__ledger_charge(pool, 100), 0);
+    EXPECT(giver.asked > 1 && giver.asked <= 8);
+    EXPECT_EQ(stats_of(pool).hard_hits, 1);
+    EXPECT_EQ(stats_of(pool).refusals, 0);
+    giver.part = 0; /* refuses */
+    EXPECT_EQ(ebb__ledger_charge(pool, 500), -ENOMEM);
+    EXPECT_EQ(stats_of(pool).refusals, 1);
+    EXPECT_WHOLE();
+}
+
+static void a_soft_limit_asks_and_rests_when_refused(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool");
+    struct giver giver;
+    give_from(&giver, pool, 1000, 1);
+    limited(pool, EBB_BUDGET_SOFT, 1000);
+    EXPECT_EQ(ebb__ledger_charge(pool, 100), 0);
+    EXPECT_EQ(giver.asked, 1);
+    EXPECT_EQ(giver.urgency, EBB_URGENCY_SOFT);
+    EXPECT_EQ(ebb__ledger_used(pool), 975);
+    giver.part = 0;
+    for (unsigned i = 0; i < 5; i++)
+        EXPECT_EQ(ebb__ledger_charge(pool, 100), 0);
+    EXPECT_EQ(giver.asked, 2);
+    const struct timespec rest = {.tv_nsec = 120 * 1000000};
+    (void)nanosleep(&rest, NULL);
+    EXPECT_EQ(ebb__ledger_charge(pool, 100), 0);
+    EXPECT_EQ(giver.asked, 3);
+    EXPECT_WHOLE();
+}
+
+static void a_minimum_is_kept_but_at_last(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool"), *part = made(pool, "part");
+    struct giver giver;
+    give_from(&giver, part, 1000, 1);
+    limited(pool, EBB_BUDGET_MIN, 900);
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 500, EBB_URGENCY_HARD, 0), 100);
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 500, EBB_URGENCY_HARD, 0), 0);
+    limited(part, EBB_BUDGET_MIN, 700);
+    limited(pool, EBB_BUDGET_MIN, 0);
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 500, EBB_URGENCY_SOFT, 0), 200);
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 500, EBB_URGENCY_LAST, 0), 500);
+}
+
+/* ---- inside ---- */
+
+static int from_inside[5];
+static size_t reclaimed_inside;
+
+static void charge_inside(struct giver *giver)
+{
+    giver->inside = NULL;
+    giver->has += 10;
+    from_inside[0] = ebb__ledger_charge(giver->account, 10); /* there is room for it */
+    from_inside[1] = ebb__ledger_charge(giver->account, 100000);
+    reclaimed_inside = ebb__ledger_reclaim(NULL, 1000, EBB_URGENCY_LAST, 0);
+    from_inside[2] = ebb__ledger_shrinker_remove(giver->number);
+}
+
+static void nobody_is_asked_from_inside(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool"), *other = made(pool, "other");
+    struct giver giver, second;
+    give_from(&giver, pool, 500, 1);
+    give_from(&second, other, 400, 2);
+    limited(pool, EBB_BUDGET_HARD, 1000);
+    giver.inside = charge_inside;
+    giver.part = 0;
+    EXPECT_EQ(ebb__ledger_charge(pool, 300), 0);
+    EXPECT_EQ(from_inside[0], 0);
+    EXPECT_EQ(from_inside[1], -ENOMEM);
+    EXPECT_EQ(reclaimed_inside, 0);
+    EXPECT_EQ(from_inside[2], -EDEADLK);
+    EXPECT_EQ(second.asked, 1);
+    EXPECT_EQ(ebb__ledger_shrinker_remove(giver.number), 0);
+    EXPECT_EQ(ebb__ledger_shrinker_remove(giver.number), -ENOENT);
+    EXPECT_WHOLE();
+}
+
+static int inside_now, inside_most;
+
+static void stay_long(struct giver *giver)
+{
+    const struct timespec nap = {.tv_nsec = 50 * 1000000};
+    int now = __atomic_add_fetch(&inside_now, 1, __ATOMIC_SEQ_CST);
+    (void)giver;
+    if (now > __atomic_load_n(&inside_most, __ATOMIC_SEQ_CST))
+        __atomic_store_n(&inside_most, now, __ATOMIC_SEQ_CST);
+    (void)nanosleep(&nap, NULL);
+    __atomic_sub_fetch(&inside_now, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *reclaim_early(void *arg)
+{
+    (void)ebb__ledger_reclaim(arg, 100, EBB_URGENCY_EARLY, 0);
+    return NULL;
+}
+
+static void *reclaim_hard(void *arg)
+{
+    (void)ebb__ledger_reclaim(arg, 100, EBB_URGENCY_HARD, ebb__os_now_ns() + 5000 * MS);
+    return NULL;
+}
+
+static void wait_until_inside(void)
+{
+    const struct timespec nap = {.tv_nsec = 1000000};
+    while (__atomic_load_n(&inside_now, __ATOMIC_SEQ_CST) == 0)
+        (void)nanosleep(&nap, NULL);
+}
+
+static void a_busy_one_is_waited_for_when_it_matters(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool");
+    struct giver giver;
+    pthread_t thread;
+    give_from(&giver, pool, 10000, 1);
+    giver.inside = stay_long;
+    EXPECT_EQ(pthread_create(&thread, NULL, reclaim_early, pool), 0);
+    wait_until_inside();
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 100, EBB_URGENCY_EARLY, ebb__os_now_ns() + 5000 * MS), 0);
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 100, EBB_URGENCY_LAST, ebb__os_now_ns() + 5000 * MS), 0);
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 100, EBB_URGENCY_HARD, ebb__os_now_ns() + 1 * MS), 0); /* too late */
+    EXPECT(__atomic_load_n(&inside_now, __ATOMIC_SEQ_CST) == 1);
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 100, EBB_URGENCY_HARD, ebb__os_now_ns() + 5000 * MS), 100);
+    EXPECT_EQ(pthread_join(thread, NULL), 0);
+    EXPECT_EQ(giver.asked, 2);
+    EXPECT_WHOLE();
+}
+
+static void never_two_inside(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool");
+    struct giver giver;
+    pthread_t threads[6];
+    give_from(&giver, pool, 100000, 1);
+    giver.inside = stay_long;
+    for (unsigned i = 0; i < 6; i++)
+        EXPECT_EQ(pthread_create(&threads[i], NULL, reclaim_hard, pool), 0);
+    for (unsigned i = 0; i < 6; i++)
+        EXPECT_EQ(pthread_join(threads[i], NULL), 0);
+    EXPECT_EQ(inside_most, 1);
+    EXPECT_EQ(giver.asked, 6);
+    EXPECT_WHOLE();
+}
+
+static void removing_waits_until_it_is_left(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool");
+    struct giver giver;
+    pthread_t thread;
+    give_from(&giver, pool, 10000, 1);
+    giver.inside = stay_long;
+    EXPECT_EQ(pthread_create(&thread, NULL, reclaim_early, pool), 0);
+    wait_until_inside();
+    EXPECT_EQ(ebb__ledger_shrinker_remove(giver.number), 0);
+    EXPECT_EQ(__atomic_load_n(&inside_now, __ATOMIC_SEQ_CST), 0);
+    EXPECT_EQ(giver.has, 9900); /* it was left, with what it gave */
+    EXPECT_EQ(whole().shrinkers, 0);
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 100, EBB_URGENCY_LAST, 0), 0);
+    EXPECT_EQ(pthread_join(thread, NULL), 0);
+    EXPECT_WHOLE();
+}
+
+static void a_deadline_ends_the_round(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool");
+    struct giver slow, next;
+    give_from(&slow, pool, 1000, 1);
+    give_from(&next, pool, 1000, 2);
+    slow.inside = stay_long;
+    uint64_t deadline_ns = ebb__os_now_ns() + 10 * MS;
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 1500, EBB_URGENCY_HARD, deadline_ns), 1000);
+    EXPECT_EQ(slow.deadline_ns, deadline_ns);
+    EXPECT_EQ(next.asked, 0);
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 1500, EBB_URGENCY_HARD, deadline_ns), 0);
+    EXPECT_EQ(ebb__ledger_reclaim(pool, 1500, EBB_URGENCY_HARD, 0), 1000);
+    EXPECT(next.deadline_ns == UINT64_MAX);
+}
+
+static void the_list_has_an_end(void)
+{
+    static struct giver givers[64];
+    struct ebb_budget_account *pool = made(NULL, "pool");
+    struct ebb_budget_shrinker wrong = {.size_of_struct = sizeof(wrong)}, one_more;
+    EXPECT_EQ(ebb__ledger_shrinker_add(&wrong), -EINVAL);
+    for (unsigned i = 0; i < 64; i++)
+        give_from(&givers[i], pool, 10, i);
+    one_more = (struct ebb_budget_shrinker){sizeof(one_more), pool,         "x",       1,
+                                            giver_estimate,   giver_shrink, &givers[0]};
+    EXPECT_EQ(ebb__ledger_shrinker_add(&one_more), -ENOSPC);
+    one_more.size_of_struct = 8;
+    EXPECT_EQ(ebb__ledger_shrinker_add(&one_more), -EINVAL);
+    one_more.size_of_struct = sizeof(one_more);
+    one_more.account = &ebb__ledger_untracked;
+    EXPECT_EQ(ebb__ledger_shrinker_add(&one_more), -EINVAL);
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 640, EBB_URGENCY_EARLY, 0), 640);
+    for (unsigned i = 1; i < 64; i++)
+        EXPECT_EQ(givers[i].order, givers[i - 1].order + 1);
+    EXPECT_EQ(ebb__ledger_shrinker_remove(givers[5].number), 0);
+    one_more.account = NULL;
+    int number = ebb__ledger_shrinker_add(&one_more);
+    EXPECT(number > 0 && number != givers[5].number); /* the same slot under another number */
+    EXPECT_EQ(ebb__ledger_shrinker_remove(givers[5].number), -ENOENT);
+    EXPECT_EQ(ebb__ledger_shrinker_price(givers[5].number, 1), -ENOENT);
+    EXPECT_EQ(ebb__ledger_shrinker_price(number, (int64_t)UINT32_MAX + 1), -EINVAL);
+    EXPECT_EQ(ebb__ledger_shrinker_remove(0), -ENOENT);
+    EXPECT_EQ(ebb__ledger_shrinker_remove(-5), -ENOENT);
+    EXPECT_EQ(whole().shrinkers, 64);
+    EXPECT_WHOLE();
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        CASE(cheapest_first_and_no_more_than_needed),
+        CASE(classes_decide_between_equals),
+        CASE(a_limit_asks_only_what_is_below_it),
+        CASE(who_gives_a_part_is_asked_again),
+        CASE(a_soft_limit_asks_and_rests_when_refused),
+        CASE(a_minimum_is_kept_but_at_last),
+        CASE(nobody_is_asked_from_inside),
+        CASE(a_busy_one_is_waited_for_when_it_matters),
+        CASE(never_two_inside),
+        CASE(removing_waits_until_it_is_left),
+        CASE(a_deadline_ends_the_round),
+        CASE(the_list_has_an_end),
+    };
+    return RUN_CASES(cases);
+}
