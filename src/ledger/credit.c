@@ -60,10 +60,10 @@ static void change_account(struct ledger_thread *t, struct credit_slot *slot,
 {
     ebb__lock_take(&t->lock);
     struct ebb_budget_account *before = account_of(slot);
-    /* Odd before the account changes and even after it; pairs with the loads in slot_counts(). */
+    /* Odd before bytes and account change, even after it: each is a release, which pairs with the acquires in slot_counts(). */
     atomic_fetch_add_explicit(&slot->sequence, 1, memory_order_acq_rel);
     uint64_t unspent = atomic_exchange(&slot->unspent, 0);
-    atomic_store_explicit(&slot->account, account, memory_order_relaxed);
+    atomic_store_explicit(&slot->account, account, memory_order_release);
     atomic_fetch_add_explicit(&slot->sequence, 1, memory_order_release);
     ebb__lock_release(&t->lock);
     slot->grant = 0;
@@ -306,9 +306,8 @@ static uint64_t slot_counts(const struct credit_slot *slot, const struct ebb_bud
 {
     for (unsigned i = 0; i < 4; i++) {
         uint32_t before = atomic_load_explicit(&slot->sequence, memory_order_acquire);
-        const struct ebb_budget_account *account = account_of(slot);
-        uint64_t unspent = ledger_get(&slot->unspent);
-        atomic_thread_fence(memory_order_acquire);
+        const struct ebb_budget_account *account = atomic_load_explicit(&slot->account, memory_order_acquire);
+        uint64_t unspent = atomic_load_explicit(&slot->unspent, memory_order_acquire);
         if (before % 2 == 0 && atomic_load_explicit(&slot->sequence, memory_order_relaxed) == before)
             return unspent != 0 && account != NULL && counts_in(account, above) ? unspent : 0;
     }
