@@ -13,6 +13,7 @@
 #define EBB_CACHE_CACHE_PRIV_H
 
 #include "cache/magazine_priv.h"
+#include "ledger/ledger.h"
 #include "stats/stats.h"
 
 /* Every cache, oldest visit first. */

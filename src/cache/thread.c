@@ -131,9 +131,16 @@ static void give_up(struct ebb_thread *t, struct thread_cache *instead)
 static void thread_exit(void *unused)
 {
     (void)unused;
+    ebb__ledger_thread_end();
     give_up(&ebb__thread, &gone);
     if (ebb__cache_thread_ended != NULL)
         ebb__cache_thread_ended();
+}
+
+/* For the ledger, whose credits end with the thread too: one end is heard of for both. */
+static int hear_of_end(void)
+{
+    return ebb__os_thread_exit_arm(thread_exit, NULL);
 }
 
 /* The calling thread gets a cache. False when memory is refused, or when nobody would hear of the thread's end: the list
@@ -223,6 +230,7 @@ struct thread_cache *ebb__cache_enter_mine(void)
 
 void ebb__cache_configure(void)
 {
+    ebb__ledger_arm_end = hear_of_end;
     ebb__caches_off = ebb__conf.cache == 0 || ebb__conf.check != 0;
     if (ebb__caches_off) {
         ebb__cache_flush_thread();

@@ -6,6 +6,8 @@
 
 #include <pthread.h>
 
+#include "ledger/ledger.h"
+
 /* Reservations of 2 GiB: see small_space.h. The linker leads the heap's question here. */
 void __real_ebb__os_limits(struct ebb_os_limits *ret_limits);
 void __wrap_ebb__os_limits(struct ebb_os_limits *ret_limits);
@@ -201,13 +203,49 @@ static void short_threads_leave_nothing(void)
     EXPECT_CACHE_OK();
 }
 
+/* ---- the ledger's credits end with the thread as well ---- */
+
+static struct ebb_budget_account *account;
+enum order { BLOCK_FIRST, CREDIT_FIRST, CREDIT_ALONE };
+
+static void *take_both(void *arg)
+{
+    enum order order = *(const enum order *)arg;
+    char *p = NULL;
+    if (order == BLOCK_FIRST)
+        EXPECT((p = get(5)) != NULL);
+    EXPECT_EQ(ebb__ledger_charge_credit(account, 1000), 0);
+    if (order == CREDIT_FIRST)
+        EXPECT((p = get(5)) != NULL);
+    EXPECT(ebb__ledger_used(account) > 1000);
+    if (p != NULL)
+        put(p);
+    return NULL;
+}
+
+static void credits_end_with_the_thread(void)
+{
+    size_t blocks, bytes;
+    ebb__cache_configure();
+    EXPECT_EQ(ebb__ledger_create(NULL, "a", EBB_BUDGET_QUERY, &account), 0);
+    for (enum order order = BLOCK_FIRST; order <= CREDIT_ALONE; order++) {
+        pthread_t thread;
+        EXPECT_EQ(pthread_create(&thread, NULL, take_both, &order), 0);
+        EXPECT_EQ(pthread_join(thread, NULL), 0);
+        EXPECT_EQ(ebb__ledger_used(account), 1000);
+        ebb__ledger_uncharge(account, 1000);
+        ebb__cache_stats(&blocks, &bytes);
+        EXPECT_EQ(blocks, 0);
+    }
+    EXPECT_EQ(ebb__ledger_check(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        CASE(blocks_change_hands),
-        CASE(full_magazines_reach_the_producer),
-        CASE(statistics_in_motion),
-        CASE(short_threads_leave_nothing),
+        CASE(blocks_change_hands),         CASE(full_magazines_reach_the_producer),
+        CASE(statistics_in_motion),        CASE(short_threads_leave_nothing),
+        CASE(credits_end_with_the_thread),
     };
     return RUN_CASES(cases);
 }
