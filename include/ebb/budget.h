@@ -75,15 +75,15 @@ EBB_API int ebb_budget_destroy(struct ebb_budget_account *account);
 /* Takes room for `bytes`, in the account and all above it. Over a soft limit: memory is reclaimed first, for at most 2 ms,
  * then the charge is allowed. Over a hard limit: unspent credits are recalled, memory is reclaimed, for at most 100 ms, and
  * when that was not enough, -ENOMEM, and nothing was charged. What the account has reserved is drawn on first. -EINVAL (the
- * heap and untracked, which nobody charges from outside). Cost: one or two atomic operations for each level up to the
- * process, so some 20 to 100 ns. Many threads that charge small sizes should charge by credit. */
+ * heap and untracked, which nobody charges from outside). Cost: one atomic operation for each level up to the process and
+ * one more, some 150 instructions. Many threads that charge small sizes should charge by credit. */
 EBB_API int ebb_budget_charge(struct ebb_budget_account *account, size_t bytes);
 
 /* Gives room back. Never fails, never reclaims, takes no lock. Dies when the account itself was charged for less. */
 EBB_API void ebb_budget_uncharge(struct ebb_budget_account *account, size_t bytes);
 
 /* The same by the calling thread's credit: it takes 64 to 256 KiB from the account at a time and spends that. Any thread
- * may uncharge what another one charged, and both ways may be mixed. Cost: some 20 instructions and one atomic operation on
+ * may uncharge what another one charged, and both ways may be mixed. Cost: some 30 instructions and one atomic operation on
  * a line of memory that no other thread touches; on what is left of the way, as above. A thread keeps credits for 8
  * accounts, those that it used last, and gives them back when it ends. Close to a limit there are no credits, and this is
  * the same as above. Uncharging too much is seen when the credit goes back to the account. */

@@ -12,10 +12,9 @@ struct ebb_budget_account ebb__ledger_dead; /* its limits are 0: what goes there
 struct ledger_counts ebb__ledger_counts;
 _Atomic int ebb__ledger_level_now;
 
-void ebb__ledger_expect_alive(const struct ebb_budget_account *account, const char *caller)
+void ebb__ledger_die_dead(const struct ebb_budget_account *account, const char *caller)
 {
-    if (EBB_UNLIKELY(ledger_parent(account) == &ebb__ledger_dead))
-        ebb__die("%s: account %p was destroyed", caller, (const void *)account);
+    ebb__die("%s: account %p was destroyed", caller, (const void *)account);
 }
 
 bool ebb__ledger_is_below(const struct ebb_budget_account *account, const struct ebb_budget_account *above)

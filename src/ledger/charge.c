@@ -31,7 +31,7 @@
 /* Counts walks that took back what they had added. */
 static _Atomic uint32_t retreats;
 
-static bool fits(uint64_t have, uint64_t bytes, uint64_t limit)
+EBB_INLINE bool fits(uint64_t have, uint64_t bytes, uint64_t limit)
 {
     return have <= limit && bytes <= limit - have;
 }
@@ -42,20 +42,23 @@ static bool is_resting(const struct ebb_budget_account *account)
     return ebb__os_now_ms() < ledger_get(&ebb__ledger_cold(account)->soft_rest_ms);
 }
 
-/* The limit that counts when `taken` is what it is. */
-static uint64_t bound_of(const struct ebb_budget_account *account, uint64_t taken, uint64_t bytes,
-                         enum ledger_bound bound)
+EBB_COLD static uint64_t bound_above_gate(const struct ebb_budget_account *account, uint64_t gate)
 {
-    if (bound == LEDGER_GATE) {
-        uint64_t gate = ledger_get(&account->gate);
-        if (EBB_LIKELY(fits(taken, bytes, gate)) || !is_resting(account))
-            return gate;
-    }
-    return ledger_get(&account->hard);
+    return is_resting(account) ? ledger_get(&account->hard) : gate;
+}
+
+/* The limit that counts when `taken` is what it is. */
+EBB_INLINE uint64_t bound_of(const struct ebb_budget_account *account, uint64_t taken, uint64_t bytes,
+                             enum ledger_bound bound)
+{
+    if (bound == LEDGER_HARD)
+        return ledger_get(&account->hard);
+    uint64_t gate = ledger_get(&account->gate);
+    return EBB_LIKELY(fits(taken, bytes, gate)) ? gate : bound_above_gate(account, gate);
 }
 
 /* Never above the limit, not for an instant. Without a limit there is nothing to pass, and no reason to try twice. */
-static bool raise_one(struct ebb_budget_account *account, uint64_t bytes, enum ledger_bound bound)
+EBB_INLINE bool raise_one(struct ebb_budget_account *account, uint64_t bytes, enum ledger_bound bound)
 {
     uint64_t have = ledger_get(&account->taken);
     do {
@@ -258,7 +261,7 @@ static void draw_back(struct ebb_budget_account *account, uint64_t drawn)
     ledger_add(&account->own_reserved, drawn);
 }
 
-static bool is_chargeable(const struct ebb_budget_account *account, const char *caller)
+EBB_INLINE bool is_chargeable(const struct ebb_budget_account *account, const char *caller)
 {
     ebb__ledger_expect_alive(account, caller);
     return account != &ebb__ledger_heap && account != &ebb__ledger_untracked;

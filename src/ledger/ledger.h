@@ -60,9 +60,10 @@
  * EBB_URGENCY_HARD, comes back and waits for it until the deadline. A thread inside a shrinker asks no other: its charges
  * are tried and refused. A limit of account A asks only shrinkers of A and of what is below A: no other can lower A.
  *
- * Costs. heap_charge: 2 instructions and an atomic one among them; charge: about 15 ns for each level (x86-64); by credit:
- * some 20 instructions and one atomic operation on a line of the thread's own. 256 bytes for each account and each thread
- * that ever held a credit at the same time.
+ * Costs, in instructions on x86-64 (tests/unit/ledger/test_cost.c counts them): the heap's charge 4 and its uncharge 6, one
+ * of them atomic; by credit 29 and 25, one of them atomic, on a line of the thread's own; a walk 145 for an account right
+ * below the process, two of them atomic and one for its own sum, and 36 for each level more. 256 bytes for each account and
+ * each thread that ever held a credit at the same time.
  *
  * Failure. Without memory for the table no account can be made (-ENOMEM), and threads charge without credits.
  *

@@ -90,7 +90,12 @@ EBB_INLINE uint64_t ledger_take_most(_Atomic uint64_t *word, uint64_t most)
 }
 
 /* Dies when the account is not alive. */
-void ebb__ledger_expect_alive(const struct ebb_budget_account *account, const char *caller);
+_Noreturn EBB_COLD void ebb__ledger_die_dead(const struct ebb_budget_account *account, const char *caller);
+EBB_INLINE void ebb__ledger_expect_alive(const struct ebb_budget_account *account, const char *caller)
+{
+    if (EBB_UNLIKELY(ledger_parent(account) == &ebb__ledger_dead))
+        ebb__ledger_die_dead(account, caller);
+}
 
 /* True when `account` is `above` or somewhere below it in the tree. */
 bool ebb__ledger_is_below(const struct ebb_budget_account *account, const struct ebb_budget_account *above);

@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The heap's own account over the fake kernel: its room, limits far and near, and what a charge costs in instructions. */
+ * The heap's own account over the fake kernel: its room, limits far and near. */
 #include "ledger_test.h"
 
-#include <signal.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-
 #include "os/fake.h"
-
-#define INSTRUCTIONS_MAX 10
 
 static size_t heap_used(void)
 {
@@ -140,93 +134,6 @@ static void a_recount_is_believed(void)
     EXPECT_WHOLE();
 }
 
-/* ---- instructions, by stepping through them ---- */
-
-#if defined(__x86_64__) && !SUPPORT_TSAN && !SUPPORT_ASAN
-#include <sys/user.h>
-
-static int result;
-
-/* What the heap's slow path would be compiled to: a call of this costs what the inline form costs, and a return. */
-static __attribute__((noinline, noclone)) void probe_charge(size_t bytes)
-{
-    result = ebb__ledger_heap_charge(bytes);
-}
-static __attribute__((noinline, noclone)) void probe_uncharge(size_t bytes)
-{
-    ebb__ledger_heap_uncharge(bytes);
-}
-/* The same without the form in it. */
-static __attribute__((noinline, noclone)) void probe_nothing(size_t bytes)
-{
-    __asm__ volatile("" ::"r"(bytes));
-    result = 0;
-}
-static __attribute__((noinline, noclone)) void probe_empty(size_t bytes)
-{
-    __asm__ volatile("" ::"r"(bytes));
-}
-
-static pid_t step_child(void (*probe)(size_t))
-{
-    pid_t pid = fork();
-    EXPECT(pid >= 0);
-    if (pid != 0)
-        return pid;
-    EXPECT_EQ(ebb__ledger_heap_charge(MIB(64)), 0);
-    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-        _exit(77);
-    (void)raise(SIGSTOP);
-    probe(4096);
-    _exit(result != 0);
-}
-
-/* Instructions between the entry of the probe and its return, both included; 0: tracing is forbidden here. */
-static unsigned count_instructions(void (*probe)(size_t))
-{
-    struct user_regs_struct regs;
-    unsigned long entry = (unsigned long)(uintptr_t)probe, stack = 0;
-    unsigned count = 0;
-    int status;
-    pid_t pid = step_child(probe);
-    EXPECT(waitpid(pid, &status, 0) == pid);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-        return 0;
-    for (unsigned steps = 0; steps < 100000; steps++) {
-        EXPECT(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0 && waitpid(pid, &status, 0) == pid);
-        EXPECT_MSG(WIFSTOPPED(status), "the child ended (0x%x)", (unsigned)status);
-        EXPECT(ptrace(PTRACE_GETREGS, pid, NULL, &regs) == 0);
-        if (regs.rip == entry)
-            stack = regs.rsp;
-        else if (stack == 0)
-            continue;
-        if (regs.rsp > stack)
-            break;
-        count++;
-    }
-    EXPECT(stack != 0 && ptrace(PTRACE_KILL, pid, NULL, NULL) == 0 && waitpid(pid, &status, 0) == pid);
-    return count;
-}
-
-static void a_charge_takes_ten_instructions_at_most(void)
-{
-    unsigned charge = count_instructions(probe_charge), uncharge = count_instructions(probe_uncharge);
-    unsigned nothing = count_instructions(probe_nothing), empty = count_instructions(probe_empty);
-    if (charge == 0) {
-        print_message("tracing is forbidden here\n");
-        return;
-    }
-    print_message("charge %u, uncharge %u instructions\n", charge - nothing, uncharge - empty);
-    EXPECT(charge > nothing && charge - nothing <= INSTRUCTIONS_MAX);
-    EXPECT(uncharge > empty && uncharge - empty <= INSTRUCTIONS_MAX);
-}
-#else
-static void a_charge_takes_ten_instructions_at_most(void)
-{
-    print_message("not counted in this build\n");
-}
-#endif
-
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -237,7 +144,6 @@ int main(void)
         CASE(others_may_use_what_the_heap_has_not_spent),
         CASE(the_heap_is_asked_at_its_limit),
         CASE(a_recount_is_believed),
-        CASE(a_charge_takes_ten_instructions_at_most),
     };
     return RUN_CASES(cases);
 }
