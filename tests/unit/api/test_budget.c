@@ -110,15 +110,17 @@ static void a_child_has_the_same_accounts(void)
     EXPECT_EQ(ebb_budget_charge_credit(pool, 1000), 0);
     EXPECT(ebb_fake.fork_child != NULL);
     int status;
+    ebb_fake.fork_prepare(); /* what the C library would call */
     pid_t pid = fork();
     EXPECT(pid >= 0);
     if (pid == 0) {
-        ebb_fake.fork_child(); /* what the C library would call */
+        ebb_fake.fork_child();
         EXPECT_EQ(ebb_budget_exact(pool), 1000);
         ebb_budget_uncharge_credit(pool, 1000);
         EXPECT_EQ(ebb_budget_destroy(pool), 0);
         _exit(ebb_budget_check() != 0);
     }
+    ebb_fake.fork_parent();
     EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
     EXPECT_EQ(ebb_budget_exact(pool), 1000);
 }

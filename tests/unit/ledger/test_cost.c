@@ -27,7 +27,7 @@
 static struct ebb_budget_account *shallow, *deep;
 static int result;
 
-#define PROBE static __attribute__((noinline, noclone)) void
+#define PROBE static __attribute__((noinline)) void
 
 PROBE nothing(size_t bytes)
 {
