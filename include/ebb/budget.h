@@ -62,7 +62,8 @@ enum ebb_budget_class { EBB_BUDGET_ESSENTIAL = 0, EBB_BUDGET_QUERY, EBB_BUDGET_C
 
 /* An account without limits below `parent` (NULL: the process). The name is copied, its first 31 bytes; NULL is "".
  * -EINVAL (class; `parent` is untracked), -E2BIG (the 16th level below the process), -ENOMEM (no memory for the table, or the
- * table is full: room for more than 100,000). Cost: a lock; a system call for each 256 accounts. */
+ * table is full: room for more than 100,000, or for 8,000 where address
+ * space is short). Cost: a lock; a system call for each 256 accounts. */
 EBB_API int ebb_budget_create(struct ebb_budget_account *parent, const char *name,
                               enum ebb_budget_class account_class, struct ebb_budget_account **ret_account);
 

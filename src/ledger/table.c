@@ -12,21 +12,23 @@
  */
 #include "ledger/ledger_priv.h"
 
-#define CHUNK_BYTES     EBB_KIB(64)
-#define CHUNK_ENTRIES   256u
-#define HOT_BYTES       (CHUNK_ENTRIES * sizeof(struct ebb_budget_account))
-#define RESERVED_BYTES  EBB_MIB(32)
-#define CHUNKS_MAX      (RESERVED_BYTES / CHUNK_BYTES)
-#define RESERVED_ALIGN  EBB_MIB(2) /* the least that the kernel's door takes */
-#define STATIC_ACCOUNTS 3u
+#define CHUNK_BYTES          EBB_KIB(64)
+#define CHUNK_ENTRIES        256u
+#define HOT_BYTES            (CHUNK_ENTRIES * sizeof(struct ebb_budget_account))
+#define RESERVED_BYTES       EBB_MIB(32)
+#define RESERVED_BYTES_SMALL EBB_MIB(2)
+#define CHUNKS_MAX           (RESERVED_BYTES / CHUNK_BYTES)
+#define RESERVED_ALIGN       EBB_MIB(2) /* the least that the kernel's door takes */
+#define STATIC_ACCOUNTS      3u
+#define STATIC_COLD          (STATIC_ACCOUNTS + 1u) /* and the dead's, whom only misuse charges */
 EBB_STATIC_ASSERT(HOT_BYTES + CHUNK_ENTRIES * sizeof(struct ledger_cold) == CHUNK_BYTES,
                   "accounts fill their chunk");
 EBB_STATIC_ASSERT(CHUNK_ENTRIES * sizeof(struct ledger_thread) == CHUNK_BYTES, "threads fill their chunk");
 
 struct ebb_lock ebb__ledger_lock = EBB_LOCK_INIT(EBB_RANK_LEDGER);
 
-static _Atomic(char *) base; /* NULL: nothing is reserved */
-static size_t committed;     /* chunks, under the lock */
+static _Atomic(char *) base;       /* NULL: nothing is reserved */
+static size_t reserved, committed; /* chunks, under the lock */
 
 /* Chunks of each kind, in the order in which they were committed. Written under the lock; release, pairs with the acquire of
  * readers: the chunk is there before its number is. */
@@ -39,36 +41,57 @@ static struct kind accounts, threads;
 static struct ebb_budget_account *free_accounts;
 static struct ledger_thread *free_threads;
 
-static struct ledger_cold cold_of_static[STATIC_ACCOUNTS] = {
+static struct ebb_budget_account *const fixed[STATIC_COLD] = {&ebb__ledger_process, &ebb__ledger_heap,
+                                                              &ebb__ledger_untracked, &ebb__ledger_dead};
+static struct ledger_cold cold_of_static[STATIC_COLD] = {
     {.name = "process", .soft = EBB_BUDGET_UNLIMITED, .children = 2, .account_class = EBB_BUDGET_QUERY},
     {.name = "heap", .soft = EBB_BUDGET_UNLIMITED, .depth = 1, .account_class = EBB_BUDGET_SLACK},
     {.name = "untracked", .soft = EBB_BUDGET_UNLIMITED, .depth = 1},
 };
 
+static int index_of_static(const struct ebb_budget_account *account)
+{
+    for (int i = 0; i < (int)STATIC_COLD; i++)
+        if (account == fixed[i])
+            return i;
+    return -1;
+}
+
+/* What lies in the table has its cold part in the same chunk: chunks are aligned to their size. */
 struct ledger_cold *ebb__ledger_cold(const struct ebb_budget_account *account)
 {
-    char *start = atomic_load_explicit(&base, memory_order_relaxed);
-    size_t at = (size_t)((const char *)account - start);
-    if (start != NULL && at < RESERVED_BYTES) {
-        char *cold = start + at / CHUNK_BYTES * CHUNK_BYTES + HOT_BYTES;
-        return (struct ledger_cold *)(void *)cold + at % CHUNK_BYTES / sizeof(*account);
-    }
-    return &cold_of_static[account == &ebb__ledger_heap ? 1 : account == &ebb__ledger_untracked ? 2 : 0];
+    int fixed_index = index_of_static(account);
+    if (fixed_index >= 0)
+        return &cold_of_static[fixed_index];
+    size_t at = (uintptr_t)account % CHUNK_BYTES;
+    char *chunk = atomic_load_explicit(&base, memory_order_relaxed);
+    chunk += (size_t)((const char *)account - chunk) - at;
+    return (struct ledger_cold *)(void *)(chunk + HOT_BYTES) + at / sizeof(*account);
 }
 
 /* ---- growth; under the lock ---- */
 
+/* Where address space is short (RLIMIT_AS), a small table is better than none. */
+static char *reserve(void)
+{
+    void *got;
+    size_t bytes = RESERVED_BYTES;
+    int rc = ebb__os_reserve(bytes, RESERVED_ALIGN, &got);
+    if (rc != 0)
+        rc = ebb__os_reserve(bytes = RESERVED_BYTES_SMALL, RESERVED_ALIGN, &got);
+    if (rc != 0)
+        return NULL;
+    reserved = bytes / CHUNK_BYTES;
+    atomic_store_explicit(&base, got, memory_order_release);
+    return got;
+}
+
 static char *new_chunk(struct kind *kind)
 {
     char *start = atomic_load_explicit(&base, memory_order_relaxed);
-    if (start == NULL) {
-        void *got;
-        if (ebb__os_reserve(RESERVED_BYTES, RESERVED_ALIGN, &got) != 0)
-            return NULL;
-        start = got;
-        atomic_store_explicit(&base, start, memory_order_release);
-    }
-    if (committed == CHUNKS_MAX)
+    if (start == NULL && (start = reserve()) == NULL)
+        return NULL;
+    if (committed == reserved)
         return NULL;
     char *chunk = start + committed * CHUNK_BYTES;
     if (ebb__os_commit(chunk, CHUNK_BYTES) != 0)
@@ -154,8 +177,6 @@ static char *entry_at(const struct kind *kind, size_t i, size_t bytes)
 
 struct ebb_budget_account *ebb__ledger_account_at(size_t i)
 {
-    static struct ebb_budget_account *const fixed[STATIC_ACCOUNTS] = {&ebb__ledger_process, &ebb__ledger_heap,
-                                                                      &ebb__ledger_untracked};
     if (i < STATIC_ACCOUNTS)
         return fixed[i];
     return (struct ebb_budget_account *)(void *)entry_at(&accounts, i - STATIC_ACCOUNTS,

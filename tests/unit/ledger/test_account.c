@@ -275,12 +275,14 @@ static void a_full_table_refuses(void)
 static void the_kernel_may_refuse(void)
 {
     struct ebb_budget_account *account = NULL, *last = NULL;
-    ebb_fake.fail_at = 1; /* the reservation */
-    EXPECT_EQ(ebb__ledger_create(NULL, "x", EBB_BUDGET_SLACK, &account), -ENOMEM);
-    EXPECT_EQ(ebb_fake.failures, 1);
-    ebb_fake.fail_at = 2; /* the first chunk */
+    ebb_fake.fail_at = 1; /* the reservation, the large and the small one */
+    ebb_fake.fail_forever = true;
     EXPECT_EQ(ebb__ledger_create(NULL, "x", EBB_BUDGET_SLACK, &account), -ENOMEM);
     EXPECT_EQ(ebb_fake.failures, 2);
+    ebb_fake.fail_at = 2; /* the first chunk */
+    ebb_fake.fail_forever = false;
+    EXPECT_EQ(ebb__ledger_create(NULL, "x", EBB_BUDGET_SLACK, &account), -ENOMEM);
+    EXPECT_EQ(ebb_fake.failures, 3);
     EXPECT(account == NULL);
     EXPECT_WHOLE();
     EXPECT_EQ(ebb__ledger_heap_charge(1000), 0); /* what is always there needs no table */
@@ -297,6 +299,18 @@ static void the_kernel_may_refuse(void)
     ebb_fake.fail_at = 0;
     ebb_fake.fail_forever = false;
     EXPECT(made(NULL, "x") != NULL);
+    EXPECT_WHOLE();
+}
+
+static void little_address_space_gives_a_small_table(void)
+{
+    struct ebb_budget_account *account;
+    unsigned count = 0;
+    ebb_fake.as_bytes = MIB(31);
+    while (ebb__ledger_create(NULL, "x", EBB_BUDGET_SLACK, &account) == 0)
+        count++;
+    EXPECT_EQ(count, MIB(2) / KIB(64) * 256);
+    EXPECT_EQ(ebb_fake.reserved_bytes, MIB(2));
     EXPECT_WHOLE();
 }
 
@@ -458,6 +472,7 @@ int main(void)
         CASE(the_table_is_one_reservation),
         CASE(a_full_table_refuses),
         CASE(the_kernel_may_refuse),
+        CASE(little_address_space_gives_a_small_table),
         CASE(each_goes_from_the_top),
         CASE(the_walker_names_the_invariant),
         CASE(misuse_dies),
