@@ -294,6 +294,8 @@ static void compare_books(void)
         EXPECT_MSG(ebb__ledger_exact(shared[i]) == sum_of(i), "%s: %zu is not %zu", PLAN[i].name,
                    ebb__ledger_exact(shared[i]), sum_of(i));
         process += PLAN[i].parent == -1 ? sum_of(i) : 0;
+        /* The peak misses no instant. */
+        EXPECT(PLAN[i].strict_bytes == 0 || stats_of(shared[i]).peak_bytes <= PLAN[i].strict_bytes);
     }
     for (unsigned w = 0; w < WORKERS; w++) {
         heap += workers[w].books.heap;
