@@ -10,13 +10,17 @@
 
 #define LINE_BYTES 400
 
+EBB_TLS int (*ebb__stderr_of_thread)(void);
+
 static void write_line(const char *format, va_list args)
 {
     char line[LINE_BYTES] = "ebb: ";
     size_t len = 5;
     len += ebb__vfmt(line + len, sizeof(line) - len - 1, format, args);
     line[len++] = '\n';
-    (void)ebb__syscall(EBB_SYS_write, 2, (long)line, (long)len, 0, 0, 0);
+    int fd = ebb__stderr_of_thread == NULL ? 2 : ebb__stderr_of_thread();
+    if (fd >= 0)
+        (void)ebb__syscall(EBB_SYS_write, fd, (long)line, (long)len, 0, 0, 0);
 }
 
 void ebb__complain(const char *format, ...)

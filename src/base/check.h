@@ -13,6 +13,9 @@ __attribute__((noreturn)) EBB_COLD void ebb__die(const char *format, ...) EBB_PR
 /* The same without dying: for the option parser and the walkers. */
 EBB_COLD void ebb__complain(const char *format, ...) EBB_PRINTF(1);
 
+/* In a thread whose descriptor 2 is not the program's standard error: finds that one, or -1. NULL in all others. */
+extern EBB_TLS int (*ebb__stderr_of_thread)(void);
+
 /* Asserts are compiled in every build, so that they cannot rot, and run from debug_level 1 on. */
 #define EBB_ASSERT(e)                                                                                        \
     do {                                                                                                     \

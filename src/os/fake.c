@@ -163,6 +163,7 @@ void ebb_fake_reset(void)
     ebb_fake = (struct ebb_fake)DEFAULTS;
     set_page_bytes();
     ebb_fake_thread_reset();
+    ebb_fake_descriptor_reset();
 }
 
 size_t ebb_fake_resident_bytes(void)

@@ -26,10 +26,13 @@ struct ebb_fake {
     uint32_t thread_id; /* of the calling thread, whichever it is */
     unsigned thread_count;
     bool threaded;
-    const char *env; /* value of every variable asked for */
-    int barrier_rc;  /* what barrier_init returns; the barrier itself works when that was 0 */
-    int thread_rc;   /* what thread_start returns */
+    const char *env;                         /* value of every variable asked for */
+    const char *(*env_of)(const char *name); /* replaces env */
+    int barrier_rc; /* what barrier_init returns; the barrier itself works when that was 0 */
+    int thread_rc;  /* what thread_start returns */
     bool (*on_sleep)(uint64_t timeout_ms, uint64_t *ret_payload); /* replaces sleep */
+    int table_rc;                                                 /* what fd_own_table returns */
+    void (*on_poll)(uint64_t timeout_ms);                         /* what the world does during a poll */
     /* seen */
     long calls;    /* that could fail */
     long failures; /* injected or by limit */
@@ -50,6 +53,10 @@ struct ebb_fake {
     unsigned wakes;
     uint32_t wake_thread_id; /* of the last wake */
     uint64_t wake_payload;
+    bool own_table;    /* fd_own_table has returned 0 */
+    unsigned fds;      /* open now */
+    unsigned fds_most; /* and at most */
+    unsigned polls;    /* done */
     unsigned mappings; /* what /proc/PID/maps would show of it: committed prefix and the rest count apart */
 };
 
@@ -70,6 +77,21 @@ void ebb_fake_thread_run(void);
  * For ever it returns false at once and counts slept_forever, so a loop under test has to end by its own rule; the
  * thousandth time ends the test. So many wakes can be pending before -EAGAIN: */
 #define EBB_FAKE_WAKES_MAX 64u
+
+/* Files are the real kernel's, by their real paths: a test makes a tree of its own. What such files cannot do the test does for
+ * them: lets a poll see events at all descriptors open on paths that end so, once. Returns how many there are. */
+unsigned ebb_fake_raise(const char *path_end, short events);
+
+/* From now on such descriptors read as those of a cgroup that is gone, and poll as they do. */
+unsigned ebb_fake_remove(const char *path_end);
+
+/* What was written through a descriptor, the n-th from the last (0) backwards. NULL when it is not known any more. */
+struct ebb_fake_write {
+    const char *path; /* of a socket the name that it was connected to */
+    const char *text; /* with a zero behind it */
+    size_t bytes;
+};
+const struct ebb_fake_write *ebb_fake_written(unsigned n);
 
 /* Runs the function armed by ebb__os_thread_exit_arm() in this thread, as a thread's end would. */
 void ebb_fake_thread_exit(void);

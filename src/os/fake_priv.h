@@ -22,4 +22,10 @@ bool ebb_fake_must_fail(void);
 /* Forgets what fake_thread.c remembers beside ebb_fake. */
 void ebb_fake_thread_reset(void);
 
+/* Closes what fake_descriptor.c holds. */
+void ebb_fake_descriptor_reset(void);
+
+/* Wakes that wait for a sleep. */
+unsigned ebb_fake_wakes_waiting(void);
+
 #endif

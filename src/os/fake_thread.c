@@ -24,6 +24,11 @@ void ebb_fake_thread_reset(void)
     wake_count = 0;
 }
 
+unsigned ebb_fake_wakes_waiting(void)
+{
+    return wake_count;
+}
+
 /* ---- clock, identity, environment ---- */
 
 uint64_t ebb__os_now_ms(void)
@@ -48,8 +53,7 @@ uint32_t ebb__os_pid(void)
 
 const char *ebb__os_env(const char *name)
 {
-    (void)name;
-    return ebb_fake.env;
+    return ebb_fake.env_of != NULL ? ebb_fake.env_of(name) : ebb_fake.env;
 }
 
 /* ---- exit and fork ---- */

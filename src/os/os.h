@@ -160,4 +160,8 @@ bool ebb__os_sleep(uint64_t timeout_ms, uint64_t *ret_payload);
  * without the magic. 0, -ESRCH, -EAGAIN (queue full), -EINVAL (payload of more than 48 bits). */
 int ebb__os_wake(uint32_t tid, uint64_t payload);
 
+/* ---- descriptors, by the background thread alone ---- */
+
+#include "os/descriptor.h"
+
 #endif
