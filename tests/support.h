@@ -68,15 +68,21 @@
             support_fail(__FILE__, __LINE__, #a " == " #b, "%lld is not %lld", support_a_, support_b_);      \
     } while (0)
 
+/* Set by a thread that may have a table of descriptors of its own: standard error is in the program's. */
+static __thread bool support_elsewhere;
+
 static inline __attribute__((noreturn, cold, format(printf, 4, 5))) void
 support_fail(const char *file, int line, const char *text, const char *format, ...)
 {
     va_list args;
-    (void)fprintf(stderr, "%s:%d: expected %s: ", file, line, text);
+    FILE *out = support_elsewhere ? fopen("/proc/self/fd/2", "ae") : NULL;
+    if (out == NULL)
+        out = stderr;
+    (void)fprintf(out, "%s:%d: expected %s: ", file, line, text);
     va_start(args, format);
-    (void)vfprintf(stderr, format, args);
+    (void)vfprintf(out, format, args);
     va_end(args);
-    (void)fputc('\n', stderr);
+    (void)fputc('\n', out);
     (void)fflush(NULL);
     _exit(1);
 }

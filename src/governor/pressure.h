@@ -55,7 +55,7 @@ struct ebb_pressure_level {
     struct ebb_known clean_bytes;       /* of the whole subtree, as all others */
     struct ebb_known low_events;        /* version 2: of this limit, not of those below */
     struct ebb_known high_events;       /* version 2 */
-    struct ebb_known max_events;        /* limit met: memory.events max, failcnt */
+    struct ebb_known max_events;        /* limit met: memory.events max, failcnt of both limits */
     struct ebb_known oom_events;        /* version 2 */
     struct ebb_known oom_kills;         /* in the subtree (version 1: Linux 4.13) */
     struct ebb_known under_oom;         /* version 1: 0 or 1 */

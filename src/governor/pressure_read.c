@@ -28,6 +28,7 @@ const char *ebb__file_name(uint32_t version, enum ebb_file file)
             [EBB_MEMSW_USAGE] = "/memory.memsw.usage_in_bytes",
             [EBB_STAT] = "/memory.stat",
             [EBB_FAILCNT] = "/memory.failcnt",
+            [EBB_MEMSW_FAILCNT] = "/memory.memsw.failcnt",
             [EBB_OOM] = "/memory.oom_control",
         },
         {
@@ -127,7 +128,10 @@ static void read_events(struct ebb_sources *s, struct ebb_pressure_level *level)
     const struct ebb_text_row kills = {"oom_kill", &level->oom_kills};
     const struct ebb_text_row oom = {"under_oom", &level->under_oom};
     if (s->place.version == 1) {
+        /* Where both limits are the same the second is the one that is met; Linux 6.18 forgets to count it. */
         level->max_events = ebb__text_one_number(read_level(s, level->distance, EBB_FAILCNT, text));
+        level->max_events.value +=
+            ebb__known_or(ebb__text_one_number(read_level(s, level->distance, EBB_MEMSW_FAILCNT, text)), 0);
         struct ebb_text control = read_level(s, level->distance, EBB_OOM, text);
         ebb__text_rows(control, &kills, 1);
         ebb__text_rows(control, &oom, 1);

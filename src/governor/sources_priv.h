@@ -53,6 +53,7 @@ enum ebb_file {
     EBB_EVENTS,
     EBB_LOCAL,
     EBB_FAILCNT,
+    EBB_MEMSW_FAILCNT,
     EBB_OOM,
     EBB_FILES
 };

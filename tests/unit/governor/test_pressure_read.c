@@ -107,7 +107,9 @@ static void made_up_version_1(void)
     /* Memory and swap together are the tighter one. */
     put(V1 "/a/b/memory.memsw.limit_in_bytes", "9000000\n");
     put(V1 "/a/b/memory.memsw.usage_in_bytes", "8999999\n");
+    put(V1 "/a/b/memory.memsw.failcnt", "30\n");
     open_in(tree, "/proc/self");
+    IS(f.levels[0].max_events, 42);
     EXPECT_EQ(ebb__level_headroom(&f.levels[0]).value, 1);
     ebb__sources_close(&s);
     remove_tree();
