@@ -22,7 +22,10 @@
  *
  * PSI. A trigger is a line written to the file: so many us of waiting in a window. With CAP_SYS_RESOURCE any window from 500 ms
  * on will do; the kernel then watches in a thread of its own. Without it Linux before 6.5 refuses to open the file of the host for
- * writing, and later ones take multiples of 2 s. The shorter window is tried first. A trigger lives as long as its descriptor. PSI
+ * writing, and later ones take multiples of 2 s. The shorter window is tried first. A trigger lives as long as its descriptor, and its end
+ * waits for a grace period of the kernel, also when it is the process that ends: 5 ms, on a loaded machine 80 ms, by which whoever
+ * waits for the process is late. That is nothing to a server and much to a compiler, so stalls are listened to
+ * (ebb__sources_listen) only when somebody says so. PSI
  * in a cgroup of version 2 beside a memory controller of version 1 is as good as elsewhere.
  *
  * Invariants
@@ -202,10 +205,13 @@ static void arm_stall(struct ebb_sources *s, const char *folder, const char *nam
 
 /* Who named somebody wants to hear that one, and not the kernel as well; who named /dev/null wants to hear nobody. Limits are
  * watched in any case: they are not a matter of taste. */
-static void arm_pressure(struct ebb_sources *s)
+void ebb__sources_listen(struct ebb_sources *s)
 {
     const struct ebb_watch *watch = ebb__watch();
     bool named = false, seen = false;
+    if (!s->open || s->listening)
+        return;
+    s->listening = true;
     if (watch->wish == EBB_WATCH_OFF)
         return;
     if (watch->wish == EBB_WATCH_PATH) {
@@ -243,7 +249,7 @@ void ebb__sources_close(struct ebb_sources *s)
     while (s->count != 0)
         drop(s, s->count - 1);
     close_kept(s);
-    s->open = s->stale = false;
+    s->open = s->listening = s->stale = false;
     s->limited = s->pending = 0;
 }
 
@@ -251,6 +257,7 @@ int ebb__sources_open(struct ebb_sources *s)
 {
     struct ebb_pressure_facts facts;
     int rc = 0;
+    bool listening = s->listening;
     ebb__sources_close(s);
     if (!s->own_table) {
         rc = ebb__os_fd_own_table();
@@ -272,8 +279,9 @@ int ebb__sources_open(struct ebb_sources *s)
         else
             arm_v2(s, facts.levels[i].distance);
     }
-    arm_pressure(s);
     s->open = true;
+    if (listening)
+        ebb__sources_listen(s);
     return 0;
 }
 

@@ -102,6 +102,7 @@ struct ebb_sources {
     const char *root, *process;
     bool own_table;       /* the thread has a table of descriptors of its own; for good */
     bool open;            /* there is something to poll */
+    bool listening;       /* to stalls */
     bool stale;           /* noted since the last open */
     uint32_t limited;     /* bit n: the cgroup at distance n had a limit when the sources were opened */
     uint32_t pending;     /* causes that were seen while arming */
@@ -120,11 +121,17 @@ struct ebb_sources {
 /* Before all others. The strings are borrowed. */
 void ebb__sources_init(struct ebb_sources *s, const char *root, const char *process);
 
-/* Arms: takes a table of descriptors of its own, finds the cgroups, opens what wakes. Closes what was open before.
+/* Arms: takes a table of descriptors of its own, finds the cgroups, opens what wakes when a limit is near. Closes what was open
+ * before.
  * 0; -errno when there is nothing to poll (no table of its own, no wakes): the sources work all the same, by sleeping, and facts
  * are read by opening each file for a moment, which the program can see.
  * pre: as ebb__os_fd_own_table(). Cost: some ms, most of it waits for grace periods of the kernel. */
 int ebb__sources_open(struct ebb_sources *s);
+
+/* Listens to stalls as well, of the own cgroup and the host, or to whoever the environment names; ebb__sources_open() goes on with it.
+ * Cost: some ms now, and 5 to 80 ms more at the end of the process (2026-12, Linux 6.18, idle and with ten others at work):
+ * for a process that has lived for a while, or is near its limit. */
+void ebb__sources_listen(struct ebb_sources *s);
 
 /* Closes all descriptors; the table stays the thread's own. Cost: some ms. */
 void ebb__sources_close(struct ebb_sources *s);

@@ -17,6 +17,7 @@ static void open_tree(void)
     ebb__watch_note();
     ebb__sources_init(&s, tree, "/proc/self");
     EXPECT_EQ(ebb__sources_open(&s), 0);
+    ebb__sources_listen(&s);
     EXPECT_EQ(ebb__sources_check(&s), 0);
 }
 
@@ -165,6 +166,7 @@ static void triggers(void)
         ebb__sources_init(&s, tree, "/proc/self");
         ebb_fake.fail_at = n;
         (void)ebb__sources_open(&s);
+        ebb__sources_listen(&s);
         calls = n == 0 ? ebb_fake.calls : calls;
         longer += written("/a/b/memory.pressure", "some 150000 2000000", NULL);
         ebb__sources_close(&s);
@@ -226,7 +228,11 @@ static void without_a_table(void)
     EXPECT(ebb__sources_poll(&s, 1000, &e) && e.called && e.payload == 5);
     EXPECT(!ebb__sources_poll(&s, 1000, &e));
     ebb_fake.table_rc = 0; /* tried again */
+    ebb__sources_listen(&s);
+    EXPECT(s.count == 0 && !s.listening);
     EXPECT_EQ(ebb__sources_open(&s), 0);
+    EXPECT_EQ(s.count, 3);
+    ebb__sources_listen(&s);
     EXPECT(s.open && s.count == 5);
     ebb__sources_close(&s);
     remove_tree();
@@ -276,6 +282,8 @@ static void a_fifo_is_read_and_thrown_away(void)
     int holder = open(in_tree("/run/pressure"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
     EXPECT(write(holder, "early", 5) == 5);
     EXPECT_EQ(ebb__sources_open(&s), 0);
+    EXPECT_EQ(s.count, 3); /* after a close it does not listen by itself */
+    ebb__sources_listen(&s);
     EXPECT(poll_now() && e.causes == EBB_CAUSE_WATCH);
     EXPECT(!poll_now());
     ebb__sources_close(&s);
@@ -313,7 +321,7 @@ static void a_socket_is_connected(void)
     EXPECT(s.stale && s.count == 4);
     EXPECT(!poll_now());
     (void)close(server);
-    EXPECT_EQ(ebb__sources_open(&s), 0); /* nobody there: the cgroup's own stalls */
+    EXPECT_EQ(ebb__sources_open(&s), 0); /* goes on listening. Nobody is there: the cgroup's own stalls */
     EXPECT_EQ(written("/a/b/memory.pressure", "some", NULL), 1);
     ebb__sources_close(&s);
     remove_tree();
@@ -416,6 +424,7 @@ static void calls_that_fail(void)
                 ebb_fake.fail_forever = forever != 0;
                 int rc = ebb__sources_open(&s);
                 EXPECT(rc == 0 || s.count == 0);
+                ebb__sources_listen(&s);
                 EXPECT_EQ(ebb__sources_check(&s), 0);
                 (void)ebb__sources_set_thresholds(&s, 0, bytes, 2);
                 (void)poll_now();

@@ -208,6 +208,7 @@ static void arm_and_measure(unsigned step_number)
     (void)step_number;
     ebb__sources_init(&s, "", "/proc/self");
     EXPECT_EQ(ebb__sources_open(&s), 0);
+    ebb__sources_listen(&s);
     uint64_t armed_ns = ebb__os_now_ns() - start_ns;
     for (unsigned i = 0; i < 300; i++) {
         start_ns = ebb__os_now_ns();
