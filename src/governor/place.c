@@ -29,7 +29,8 @@ int ebb__place_name(char ret_path[EBB_PATH_BYTES], const char *root, const char 
         return -ENAMETOOLONG;
     memcpy(ret_path, root, root_len);
     memcpy(ret_path + root_len, folder, len);
-    memcpy(ret_path + root_len + len, name, name_len + 1);
+    memcpy(ret_path + root_len + len, name, name_len);
+    ret_path[root_len + len + name_len] = '\0';
     return 0;
 }
 

@@ -129,6 +129,10 @@ static unsigned find_top(char ret_top[200])
 static unsigned make_group(size_t limit_mib, const char **ret_why)
 {
     char top[200], limit[32], both[32];
+    if (SUPPORT_TSAN) {
+        *ret_why = "the sanitizer's own memory does not fit in the limit";
+        return 0;
+    }
     unsigned version = find_top(top);
     *ret_why = version == 0 ? "no memory controller" : "";
     if (version == 0)
