@@ -21,7 +21,7 @@
  * pthread_exit() must not be armed, and an armed thread must end, and be gone, before the last other one does.
  *
  * PSI. A trigger is a line written to the file: so many us of waiting in a window. With CAP_SYS_RESOURCE any window from 500 ms
- * on will do; the kernel then watches in a thread of its own. Without it Linux before 6.5 refuses to open the file of the host for
+ * on will do; the kernel then watches in a thread of its own. Without it Linux before 6.4 refuses to open the file of the host for
  * writing, and later ones take multiples of 2 s. The shorter window is tried first. A trigger lives as long as its descriptor, and its end
  * waits for a grace period of the kernel, also when it is the process that ends: 5 ms, on a loaded machine 80 ms, by which whoever
  * waits for the process is late. That is nothing to a server and much to a compiler, so stalls are listened to
