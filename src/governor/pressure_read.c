@@ -43,6 +43,12 @@ const char *ebb__file_name(uint32_t version, enum ebb_file file)
     return version == 0 ? NULL : names[version - 1][file];
 }
 
+/* No room for a descriptor or for the text just now: another time there may be. */
+static bool is_passing(long error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
 /* Reads a file that is open, or opens it. 0 and the text, which is empty when it cannot be read; -errno then. */
 static int read_slot(struct ebb_sources *s, int *slot, const char *path, char text[TEXT_BYTES],
                      struct ebb_text *ret_text)
@@ -56,7 +62,7 @@ static int read_slot(struct ebb_sources *s, int *slot, const char *path, char te
         ebb__os_fd_close(fd);
         fd = EBB_FD_CLOSED;
     }
-    *slot = fd >= 0 ? fd : n < 0 ? EBB_FD_ABSENT : EBB_FD_CLOSED;
+    *slot = fd >= 0 ? fd : n < 0 && !is_passing(n) ? EBB_FD_ABSENT : EBB_FD_CLOSED;
     if (n == -ENODEV)
         s->stale = true;
     if (n > 0)

@@ -46,6 +46,9 @@
 
 #define SOURCE_WAKE 255u /* in the place of a cause */
 
+/* How long to sleep at most when a poll has failed. */
+#define DEAF_MS 1000u
+
 /* 7.5 % of the time, a little before systemd's own default of 10 %. */
 static const char short_trigger[] = "some 75000 1000000";
 static const char long_trigger[] = "some 150000 2000000";
@@ -352,8 +355,9 @@ bool ebb__sources_poll(struct ebb_sources *s, uint64_t timeout_ms, struct ebb_so
     int n = s->open ? ebb__os_fd_poll(s->polls, s->count, timeout_ms) : -ENOTSUP;
     if (n > 0)
         take_all(s, ret_event);
-    if (n < 0)
-        ret_event->called = ebb__os_sleep(timeout_ms, &ret_event->payload);
+    if (n < 0) /* the sources are deaf now: for a while, not for ever */
+        ret_event->called =
+            ebb__os_sleep(s->open ? ebb__min(timeout_ms, DEAF_MS) : timeout_ms, &ret_event->payload);
     return ret_event->called || ret_event->causes != 0;
 }
 

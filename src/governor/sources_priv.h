@@ -122,7 +122,7 @@ struct ebb_sources {
 void ebb__sources_init(struct ebb_sources *s, const char *root, const char *process);
 
 /* Arms: takes a table of descriptors of its own, finds the cgroups, opens what wakes when a limit is near. Closes what was open
- * before.
+ * before, thresholds too.
  * 0; -errno when there is nothing to poll (no table of its own, no wakes): the sources work all the same, by sleeping, and facts
  * are read by opening each file for a moment, which the program can see.
  * pre: as ebb__os_fd_own_table(). Cost: some ms, most of it waits for grace periods of the kernel. */

@@ -69,7 +69,7 @@ struct ebb_os_poll {
 #define EBB_OS_POLL_NVAL ((short)0x020)
 
 /* Waits until one of them is ready, or for timeout_ms, for ever with EBB_OS_FOREVER. The number of those that are ready, 0 after the
- * time; -EINTR (which a blocked signal cannot cause), -ENOMEM and others. */
+ * time; -ENOMEM and others at once. A signal does not end it. */
 int ebb__os_fd_poll(struct ebb_os_poll *polls, unsigned count, uint64_t timeout_ms);
 
 #endif

@@ -49,6 +49,9 @@
 /* Numbers above this are not looked for one by one: 2^20 calls take 100 ms, and it is Linux' own default of fs.nr_open. */
 #define NUMBERS_MAX (UINT64_C(1) << 20)
 
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
 /* ---- a table of one's own ---- */
 
 static void close_number(long fd)
@@ -235,13 +238,19 @@ EBB_STATIC_ASSERT(EBB_OS_POLL_IN == POLLIN && EBB_OS_POLL_PRI == POLLPRI && EBB_
                       EBB_OS_POLL_HUP == POLLHUP && EBB_OS_POLL_NVAL == POLLNVAL,
                   "the kernel's numbers");
 
+/* The C library's own signals cannot be blocked (linux_thread.c): setuid() in another thread interrupts, and is no event. */
 int ebb__os_fd_poll(struct ebb_os_poll *polls, unsigned count, uint64_t timeout_ms)
 {
-    struct timespec time = {0};
-    bool for_ever = timeout_ms / 1000 > (uint64_t)INT32_MAX; /* 68 years */
-    if (!for_ever)
-        time = (struct timespec){.tv_sec = (time_t)(timeout_ms / 1000),
-                                 .tv_nsec = (long)(timeout_ms % 1000) * 1000000};
-    return (int)ebb__syscall(SYS_ppoll, (long)polls, count, for_ever ? 0 : (long)&time, 0, sizeof(uint64_t),
-                             0);
+    uint64_t start_ns = ebb__os_now_ns();
+    bool for_ever = timeout_ms > (UINT64_MAX - start_ns) / NS_PER_MS;
+    uint64_t end_ns = for_ever ? 0 : start_ns + timeout_ms * NS_PER_MS;
+    for (uint64_t now_ns = start_ns;; now_ns = ebb__os_now_ns()) {
+        uint64_t rest_ns = for_ever || now_ns >= end_ns ? 0 : end_ns - now_ns;
+        struct timespec rest = {.tv_sec = (time_t)(rest_ns / NS_PER_S),
+                                .tv_nsec = (long)(rest_ns % NS_PER_S)};
+        long rc =
+            ebb__syscall(SYS_ppoll, (long)polls, count, for_ever ? 0 : (long)&rest, 0, sizeof(uint64_t), 0);
+        if (rc != -EINTR)
+            return (int)rc;
+    }
 }

@@ -236,6 +236,28 @@ static void what_is_kept_open(void)
     remove_tree();
 }
 
+/* A program that has used up its numbers has others later. */
+static void no_number_is_left_for_a_while(void)
+{
+    struct rlimit limit;
+    make_tree();
+    put_v2();
+    ebb_fake.table_rc = -EPERM;
+    ebb__sources_init(&s, tree, "/proc/self");
+    EXPECT_EQ(ebb__sources_open(&s), -EPERM);
+    EXPECT(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = 0;
+    EXPECT(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    ebb__sources_read(&s, &f);
+    EXPECT(f.count == 0 && !f.rss_bytes.known && !f.host.some_total_us.known);
+    limit.rlim_cur = before;
+    EXPECT(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    ebb__sources_read(&s, &f);
+    EXPECT(f.count == 2 && f.tightest == 1 && f.rss_bytes.known && f.host.some_total_us.known);
+    remove_tree();
+}
+
 /* Each call failing: a fact is right or unknown. */
 static void calls_that_fail(void)
 {
@@ -273,9 +295,11 @@ static void calls_that_fail(void)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        CASE(the_captured_host),     CASE(version_2_on_arm),  CASE(version_1_of_old),
-        CASE(made_up_version_1),     CASE(nested_limits),     CASE(what_is_missing_is_unknown),
-        CASE(changes_make_it_stale), CASE(what_is_kept_open), CASE(calls_that_fail),
+        CASE(the_captured_host),     CASE(version_2_on_arm),
+        CASE(version_1_of_old),      CASE(made_up_version_1),
+        CASE(nested_limits),         CASE(what_is_missing_is_unknown),
+        CASE(changes_make_it_stale), CASE(what_is_kept_open),
+        CASE(calls_that_fail),       CASE(no_number_is_left_for_a_while),
     };
     return RUN_CASES(cases);
 }

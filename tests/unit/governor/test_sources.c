@@ -210,9 +210,12 @@ static void one_poll_over_all(void)
     ebb_fake.now_ms = 100;
     EXPECT(!ebb__sources_poll(&s, 250, &e));
     EXPECT_EQ(ebb_fake.now_ms, 350);
+    ebb_fake.fail_at = 1; /* nor does it stay deaf for ever */
+    EXPECT(!ebb__sources_poll(&s, EBB_OS_FOREVER, &e));
+    EXPECT(ebb_fake.now_ms == 1350 && ebb_fake.slept_forever == 0);
     ebb__sources_close(&s);
     EXPECT(!ebb__sources_poll(&s, 250, &e)); /* nor does one that was closed */
-    EXPECT_EQ(ebb_fake.now_ms, 600);
+    EXPECT_EQ(ebb_fake.now_ms, 1600);
     remove_tree();
 }
 

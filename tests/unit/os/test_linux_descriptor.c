@@ -364,6 +364,41 @@ static void wakes_end_polls(void)
     }
 }
 
+static struct {
+    _Atomic int rc;
+    _Atomic uint64_t waited_ms;
+    _Atomic bool polling;
+} interrupted;
+
+static void poll_in_vain(unsigned unused)
+{
+    (void)unused;
+    int fd = ebb__os_fd_event();
+    struct ebb_os_poll p = {.fd = fd, .events = EBB_OS_POLL_IN};
+    uint64_t start_ns = ebb__os_now_ns();
+    atomic_store(&interrupted.polling, true);
+    atomic_store(&interrupted.rc, ebb__os_fd_poll(&p, 1, 300));
+    atomic_store(&interrupted.waited_ms, (ebb__os_now_ns() - start_ns) / 1000000);
+}
+
+/* setuid() runs in every thread, by a signal that nobody can block. */
+static void no_signal_ends_a_poll(void)
+{
+    atomic_store(&interrupted.rc, 77);
+    start(poll_in_vain);
+    atomic_fetch_add(&worker.step, 1);
+    while (!atomic_load(&interrupted.polling))
+        nap(1);
+    for (unsigned i = 0; i < 20; i++) {
+        nap(5);
+        EXPECT(setuid(getuid()) == 0);
+    }
+    while (atomic_load(&worker.done) < 1)
+        nap(1);
+    EXPECT_EQ(atomic_load(&interrupted.rc), 0);
+    EXPECT_MSG(atomic_load(&interrupted.waited_ms) >= 299, "%" PRIu64, atomic_load(&interrupted.waited_ms));
+}
+
 /* Files of the kernel that tell of a change: the population of a cgroup of version 2, where one may be made. */
 static void files_that_tell(void)
 {
@@ -417,6 +452,7 @@ int main(void)
         CASE(sockets_and_fifos),
         CASE(polls_wait),
         CASE(wakes_end_polls),
+        CASE(no_signal_ends_a_poll),
         CASE(files_that_tell),
     };
     return RUN_CASES(cases);
