@@ -353,7 +353,6 @@ static void arm_as_nobody(unsigned step_number)
 
 static void leave_the_root(void)
 {
-    make_tree();
     start(arm_as_nobody);
     step();
     if (chroot(tree) != 0)
@@ -369,7 +368,9 @@ static void another_root(void)
     stall_group[0] = '\0';
     if (make_group(64, &why) == 0)
         SKIP("%s", why);
+    make_tree();
     in_group(leave_the_root);
+    remove_tree();
 }
 
 /* A server that has given up root before it is armed: it may look, and on most kernels not be woken by version 1. */
