@@ -3,7 +3,7 @@
  * Where the governor's facts come from, and what wakes it. Rooms:
  *
  *   text.c           texts of the kernel, taken apart (pure)
- *   pressure.c       what facts add up to (pure)
+ *   pressure_facts.c what facts add up to (pure)
  *   place.c          which cgroups the process is in, and where they are mounted
  *   pressure_read.c  the facts, read
  *   sources.c        the descriptors that wake: armed, polled, closed
@@ -15,7 +15,7 @@
 #ifndef EBB_GOVERNOR_SOURCES_PRIV_H
 #define EBB_GOVERNOR_SOURCES_PRIV_H
 
-#include "governor/pressure.h"
+#include "governor/pressure_facts.h"
 #include "os/os.h"
 
 #define EBB_PATH_BYTES 4096u

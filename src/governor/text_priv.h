@@ -8,7 +8,7 @@
 #ifndef EBB_GOVERNOR_TEXT_PRIV_H
 #define EBB_GOVERNOR_TEXT_PRIV_H
 
-#include "governor/pressure.h"
+#include "governor/pressure_facts.h"
 
 struct ebb_text {
     const char *at, *end;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What facts of pressure add up to: pure. */
-#include "governor/pressure.h"
+#include "governor/pressure_facts.h"
 
 static uint64_t above(uint64_t a, uint64_t b)
 {
