@@ -404,6 +404,22 @@ static void the_worst_that_can_be_done_in_a_day(void)
     EXPECT(s.changes >= 20); /* it is the worst */
 }
 
+/* A day of noise of 2 % of the limit around each threshold, that no giving makes less. */
+static void noise_does_not_swing_the_level(void)
+{
+    struct support_rng rng = {support_seed("noise")};
+    for (unsigned level = YELLOW; level <= RED; level++) {
+        struct stand s;
+        begin(&s);
+        int64_t enter = (int64_t)ebb__press_enter_bytes(EBB_PRESS_OF_GROUP, level, GB(4));
+        for (uint64_t end_ms = s.facts.now_ms + 86400000; s.facts.now_ms < end_ms;) {
+            room(&s, MAX, GB(4), enter + (int64_t)support_below(&rng, GB(4) / 50) - (int64_t)GB(4) / 100);
+            step(&s, ebb__max(s.actions.look_ms, 1000));
+        }
+        EXPECT_MSG(s.changes >= 1 && s.changes <= 4, "%u changes around level %u", s.changes, level);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -423,6 +439,7 @@ int main(void)
         CASE(a_level_is_held),
         CASE(a_level_that_comes_back_is_held_longer),
         CASE(the_worst_that_can_be_done_in_a_day),
+        CASE(noise_does_not_swing_the_level),
     };
     return RUN_CASES(cases);
 }
