@@ -33,6 +33,9 @@ struct world {
     struct pile piles[EBB_PRESS_GIVES];
     uint64_t look_ms; /* when the policy looks next */
     bool was_near;
+    bool blind; /* the limit cannot be read just now */
+    uint64_t
+        lied_permille; /* of the time that everybody waits, as the kernel says and nobody does; 0: stalls are not known */
     /* what was seen */
     uint64_t peak, looks, refusals, grown;
     uint64_t given_in[EBB_PRESS_LEVELS][EBB_PRESS_GIVES]; /* asked for while this was the need */
@@ -109,6 +112,11 @@ static inline void look(struct world *w, uint64_t now_ms)
     struct ebb_press_facts *f = &w->stand.facts;
     room(&w->stand, MAX, w->limit, (int64_t)w->limit - (int64_t)used(w));
     f->limits[MAX].clean_bytes = w->clean;
+    f->limits[MAX].known = !w->blind;
+    if (w->lied_permille != 0) {
+        f->stalls_known = true;
+        f->some_us = f->full_us = now_ms * w->lied_permille;
+    }
     f->missing_bytes = w->missing;
     f->wakes = true;
     for (unsigned give = 0; give < EBB_PRESS_GIVES; give++) {
