@@ -104,8 +104,8 @@ static void measure(const struct ebb_press_track *t, uint64_t now_ms, uint32_t w
             }
             continue;
         }
-        if (r->any_before && age_ms >= 2 * (uint64_t)window_ms)
-            break; /* one that is older stands in only where that window is empty */
+        if (age_ms >= 2 * (uint64_t)window_ms)
+            break;
         if (!r->any_before || s->peak_bytes > r->before.peak_bytes)
             r->before = *s;
         r->any_before = true;

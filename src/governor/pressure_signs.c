@@ -71,8 +71,8 @@ static void read_stalls(struct ebb_press *p, const struct ebb_press_facts *f, ui
         return;
     }
     uint64_t ms = now_ms - p->stall_ms, some_us = f->some_us - p->some_us, full_us = f->full_us - p->full_us;
-    bool credible = p->stalls_begun && f->some_us >= p->some_us && f->full_us >= p->full_us &&
-                    ebb__max(some_us, full_us) <= ms * 1000 + CLOCK_SLACK_US;
+    /* totals that run backwards wrap round to more waiting than there was time */
+    bool credible = p->stalls_begun && ebb__max(some_us, full_us) <= ms * 1000 + CLOCK_SLACK_US;
     if (!credible) {
         begin_window(p, f, now_ms);
         forget_stalls(p);
@@ -133,7 +133,8 @@ static void owe(struct ebb_press *p, uint64_t bytes, enum ebb_press_level level,
 static void owe_for_stalls(struct ebb_press *p, const struct press_step *step, enum ebb_press_level level)
 {
     if (level == EBB_PRESS_GREEN) {
-        p->owed_vain = 0;
+        if (step->now_ms >= p->owed_next_ms) /* else they flicker */
+            p->owed_vain = 0;
         return;
     }
     if (step->deficit[level] != 0 || step->now_ms < p->owed_next_ms)

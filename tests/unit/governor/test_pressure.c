@@ -16,6 +16,7 @@ static const struct {
     {MAX, GB(512), {0, GB(16), GB(6), GB(2)}},
     {HIGH, GB(1), {0, 214748364, 107374182, 0}},
     {HOST, GB(4), {0, 429496729, 214748364, 107374182}}, /* 10 %, 5 %, 2.5 % */
+    {HOST, GB(1), {0, MB(256), MB(128), MB(64)}},
     {HOST, GB(512), {0, GB(8), GB(4), MB(1536)}},
     {HARD, MB(64), {0, MB(8), MB(4), MB(2)}},
     {HARD, GB(1), {0, 53687091, 26843545, 10737418}}, /* 5 %, 2.5 %, 1 % */
@@ -168,9 +169,9 @@ static void what_is_no_growth(void)
         EXPECT_MSG(s.actions.need == GREEN, "step %u of the jump: %u", i, s.actions.need);
     }
     begin(&s);
-    for (unsigned i = 0; i < 200; i++) { /* another ancestor is nearer now */
-        room(&s, MAX, i < 100 ? GB(8) : GB(2), (int64_t)(i < 100 ? GB(4) : MB(500)));
-        s.facts.limits[MAX].which = i < 100;
+    for (unsigned i = 0; i < 200; i++) { /* each time another ancestor is the nearest */
+        room(&s, MAX, GB(8), (int64_t)MB(4096 - 10 * i));
+        s.facts.limits[MAX].which = i;
         step(&s, 100);
         EXPECT_MSG(s.actions.need == GREEN, "step %u of the ancestors: %u", i, s.actions.need);
     }
@@ -180,6 +181,35 @@ static void what_is_no_growth(void)
         step(&s, 100);
         EXPECT_EQ(s.actions.need, GREEN);
     }
+}
+
+/* What was foreseen is so for a while when growth grows less: without the band it would end at once. */
+static void a_forecast_has_a_band(void)
+{
+    struct stand s;
+    begin(&s);
+    int64_t left = ramp(&s, GB(16), (int64_t)MB(9000), MB(200), YELLOW);
+    for (unsigned i = 0; i < 40; i++) {
+        left -= (int64_t)MB(12);
+        room(&s, MAX, GB(16), left);
+        step(&s, 100);
+        EXPECT(s.actions.need == YELLOW && s.actions.cause == EBB_PRESS_GROWING);
+    }
+}
+
+/* Peaks of 50 ms that grow by 100 MiB/s, from looks in between that see nothing of them. */
+static void peaks_are_what_grows(void)
+{
+    struct stand s;
+    begin(&s);
+    bool seen = false;
+    for (unsigned i = 0; i < 1000 && !seen; i++) {
+        room(&s, MAX, GB(8), (int64_t)(i % 5 == 0 ? MB(5000 - 5 * i) : MB(6000)));
+        step(&s, 50);
+        seen = s.actions.need == YELLOW;
+        EXPECT(!seen || s.actions.cause == EBB_PRESS_GROWING);
+    }
+    EXPECT(seen);
 }
 
 /* ---- signs ---- */
@@ -273,6 +303,24 @@ static void stalls_have_a_threshold_and_a_band(void)
     s.facts.some_us += 49 * 2000;
     step(&s, 2000);
     EXPECT_EQ(s.actions.need, GREEN);
+}
+
+/* A limit that is hit with file cache to drop is no sign. Red would begin at 41 MiB. */
+static void hits_that_file_cache_explains(void)
+{
+    static const unsigned kinds[] = {HIGH, MAX};
+    for (size_t i = 0; i < EBB_ARRAY_COUNT(kinds); i++) {
+        for (unsigned mib = 80; mib <= 84; mib += 4) {
+            struct stand s;
+            begin(&s);
+            room(&s, kinds[i], GB(1), (int64_t)MB(100));
+            s.facts.limits[kinds[i]].clean_bytes = MB(mib);
+            s.facts.high_hits = kinds[i] == HIGH;
+            s.facts.max_hits = kinds[i] == MAX;
+            step(&s, 1000);
+            EXPECT_MSG(s.actions.need == (mib == 80 ? ORANGE : YELLOW), "%u MiB: %u", mib, s.actions.need);
+        }
+    }
 }
 
 /* More waiting than time, or totals that run backwards, are not believed. */
@@ -430,8 +478,11 @@ int main(void)
         CASE(the_nearest_limit_decides),
         CASE(growth_is_foreseen),
         CASE(what_is_no_growth),
+        CASE(a_forecast_has_a_band),
+        CASE(peaks_are_what_grows),
         CASE(each_sign),
         CASE(stalls_have_a_threshold_and_a_band),
+        CASE(hits_that_file_cache_explains),
         CASE(impossible_stalls),
         CASE(nothing_is_known),
         CASE(a_fact_is_lost),

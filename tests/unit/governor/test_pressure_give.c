@@ -2,12 +2,10 @@
  * Whom the policy under pressure asks for how much and by when, when it refuses, when caches may grow, and what it tells. */
 #include "press_stand.h"
 
-#define FREE    EBB_PRESS_GIVE_FREE
-#define CACHES  EBB_PRESS_GIVE_CACHES
-#define SLABS   EBB_PRESS_GIVE_SLABS
-#define REGIONS EBB_PRESS_GIVE_REGIONS
-#define COLD    EBB_PRESS_GIVE_COLD
-#define DIRTY   EBB_PRESS_GIVE_DIRTY
+#define FREE  EBB_PRESS_GIVE_FREE
+#define SLABS EBB_PRESS_GIVE_SLABS
+#define COLD  EBB_PRESS_GIVE_COLD
+#define DIRTY EBB_PRESS_GIVE_DIRTY
 
 static void can(struct stand *s, const unsigned mib[EBB_PRESS_GIVES])
 {
@@ -118,6 +116,36 @@ static void who_brings_nothing_is_not_counted_on(void)
     s.facts.got_bytes[SLABS] = MB(300);
     step(&s, 100);
     EXPECT_EQ(s.actions.ask_bytes[COLD], 0);
+}
+
+/* Who brought all that was asked, though it was little, is believed to bring more. */
+static void who_brings_all_is_counted_on(void)
+{
+    struct stand s;
+    begin(&s);
+    can(&s, (const unsigned[]){0, 0, 10, 0, 900, 0});
+    room(&s, MAX, GB(10), (int64_t)MB(1000));
+    step(&s, 100);
+    EXPECT_EQ(s.actions.ask_bytes[COLD], MB(270));
+    can(&s, (const unsigned[]){0, 0, 300, 0, 900, 0});
+    s.facts.got_bytes[SLABS] = MB(10);
+    step(&s, 100);
+    EXPECT_EQ(s.actions.ask_bytes[COLD], 0);
+}
+
+/* 100 MiB/s for as long as one likes are 200 MiB in the two seconds of orange. */
+static void a_steady_giver_is_measured_right(void)
+{
+    struct stand s;
+    begin(&s);
+    can(&s, (const unsigned[]){0, 0, 300, 0, 900, 0});
+    room(&s, MAX, GB(10), (int64_t)MB(1000));
+    step(&s, 100);
+    for (unsigned i = 0; i < 300; i++) {
+        s.facts.got_bytes[SLABS] = MB(10);
+        step(&s, 100);
+        EXPECT_MSG(mib(s.actions.ask_bytes[COLD]) == 80, "%" PRIu64 " MiB", mib(s.actions.ask_bytes[COLD]));
+    }
 }
 
 /* And after a minute in which nobody asked it is believed again. */
@@ -300,6 +328,24 @@ static void caches_grow_slowly_and_late(void)
     EXPECT_EQ(s.facts.now_ms - low_ms, 90000); /* 60 s held, 30 s of green */
 }
 
+static void caches_do_not_grow_into_what_nobody_sees(void)
+{
+    struct stand s;
+    begin(&s);
+    room(&s, MAX, GB(10), (int64_t)MB(5000));
+    room(&s, HOST, GB(64), (int64_t)GB(40));
+    for (unsigned i = 0; i <= 30; i++)
+        step(&s, 1000);
+    EXPECT(s.actions.may_grow);
+    s.facts.limits[HOST].known = false;
+    for (unsigned i = 1; i < 60; i++) {
+        step(&s, 1000);
+        EXPECT(!s.actions.may_grow && s.actions.look_ms <= 1000);
+    }
+    step(&s, 1000);
+    EXPECT(s.actions.may_grow);
+}
+
 /* Caches that take all they may have come to rest, in green. */
 static void growing_ends_in_green(void)
 {
@@ -380,6 +426,33 @@ static void stalls_that_giving_does_not_end(void)
     }
     EXPECT_MSG(times >= 10 && times <= 16, "%u times", times);
     EXPECT_EQ(s.changes, 1);
+    for (unsigned i = 0; i < 70; i++)
+        step(&s, 1000);
+    EXPECT_EQ(s.actions.need, GREEN);
+    times = 0; /* new ones are new: at 0, 2 and 6 s */
+    for (unsigned i = 0; i < 100; i++) {
+        s.facts.some_us += 100000;
+        step(&s, 100);
+        s.facts.got_bytes[FREE] = s.actions.ask_bytes[FREE];
+        times += s.actions.want_bytes != 0;
+    }
+    EXPECT_EQ(times, 3);
+}
+
+/* Where the room says what is missing, stalls do not add to it. */
+static void stalls_that_the_room_explains(void)
+{
+    struct stand s;
+    begin(&s);
+    room(&s, MAX, GB(10), (int64_t)MB(2000));
+    can(&s, (const unsigned[]){1000, 0, 0, 0, 1000, 1000});
+    s.facts.stalls_known = true;
+    step(&s, 1000);
+    room(&s, MAX, GB(10), (int64_t)MB(2550)); /* yellow ends at 2560 */
+    s.facts.some_us += 900000;
+    step(&s, 1000);
+    EXPECT_EQ(s.actions.need, YELLOW);
+    EXPECT_EQ(s.actions.want_bytes, MB(10));
 }
 
 /* ---- telling ---- */
@@ -502,6 +575,8 @@ int main(void)
         CASE(the_order_of_giving),
         CASE(what_came_is_not_asked_for_again),
         CASE(who_brings_nothing_is_not_counted_on),
+        CASE(who_brings_all_is_counted_on),
+        CASE(a_steady_giver_is_measured_right),
         CASE(what_was_slow_is_forgotten),
         CASE(dirty_frames_are_paced),
         CASE(deadlines_and_effort),
@@ -509,10 +584,12 @@ int main(void)
         CASE(sleep_when_all_is_far),
         CASE(hard_limits_refuse_at_last),
         CASE(caches_grow_slowly_and_late),
+        CASE(caches_do_not_grow_into_what_nobody_sees),
         CASE(growing_ends_in_green),
         CASE(a_call_is_answered),
         CASE(a_call_without_any_limit),
         CASE(stalls_that_giving_does_not_end),
+        CASE(stalls_that_the_room_explains),
         CASE(subscribers_are_told_what_is_new),
         CASE(the_ring_keeps_what_was_done),
         CASE(everything_has_a_name),
