@@ -21,7 +21,8 @@
 #include "base/compiler.h"
 
 enum ebb_rank {
-    EBB_RANK_RETURN = 1, /* heap: whoever gives memory back or empties caches; malloc never needs it */
+    EBB_RANK_LIMITS = 1, /* governor: who looks how far the limits are, and gives back because of that */
+    EBB_RANK_RETURN,     /* heap: whoever gives memory back or empties caches; malloc never needs it */
     EBB_RANK_CACHES,     /* cache: list of all thread caches */
     EBB_RANK_THREAD,     /* cache: who may use one thread's cache */
     EBB_RANK_BIN,        /* heap: slabs of one size class; one at a time */

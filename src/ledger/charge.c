@@ -191,7 +191,9 @@ static void ask_softly(struct ebb_budget_account *account, uint64_t bytes)
         LEDGER_COUNT(soft_hits, 1);
         if (is_resting(account))
             continue;
-        if (reclaim_for(account, wanted, EBB_URGENCY_SOFT, ebb__os_now_ns() + SOFT_PATIENCE_NS) == 0)
+        /* A shrinker may also have moved the limit. */
+        if (reclaim_for(account, wanted, EBB_URGENCY_SOFT, ebb__os_now_ns() + SOFT_PATIENCE_NS) == 0 &&
+            missing(account, bytes, (uint64_t)atomic_load_explicit(&cold->soft, memory_order_relaxed)) != 0)
             atomic_store_explicit(&cold->soft_rest_ms, ebb__os_now_ms() + SOFT_REST_MS, memory_order_relaxed);
     }
 }

@@ -109,9 +109,17 @@ EBB_INLINE void ebb__ledger_heap_uncharge(size_t bytes)
         ebb__ledger_heap_uncharge_slow();
 }
 
-/* The same as the charge for whoever holds a lock: never reclaims, never waits. 0 or -ENOMEM: then let go of the lock and
- * charge. */
-int ebb__ledger_heap_try(size_t bytes);
+int ebb__ledger_heap_try_slow(size_t bytes);
+
+/* The same as the charge for whoever holds a lock: never reclaims, never waits. 0, or -ENOMEM when a limit, hard or soft, is in
+ * the way: then let go of the lock and charge. */
+EBB_INLINE int ebb__ledger_heap_try(size_t bytes)
+{
+    if (EBB_LIKELY(__atomic_sub_fetch((int64_t *)&ebb__ledger_room.room, (int64_t)bytes, __ATOMIC_RELAXED) >=
+                   0))
+        return 0;
+    return ebb__ledger_heap_try_slow(bytes);
+}
 
 /* Memory that is backed already and cannot be refused (metadata, a fault in what was thought to be backed): no limit is
  * asked. Any lock may be held. */

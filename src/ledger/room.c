@@ -76,16 +76,15 @@ int ebb__ledger_heap_charge_slow(size_t bytes)
     return 0;
 }
 
-int ebb__ledger_heap_try(size_t bytes)
+int ebb__ledger_heap_try_slow(size_t bytes)
 {
+    add_room(bytes);
     if (bytes > PTRDIFF_MAX)
         return -ENOMEM;
-    if (__atomic_sub_fetch(&ebb__ledger_room.room, (int64_t)bytes, __ATOMIC_RELAXED) >= 0)
-        return 0;
-    add_room(bytes);
     if (take_chunk(bytes))
         return 0;
-    if (ebb__ledger_walk_up(&ebb__ledger_heap, bytes, LEDGER_HARD) != NULL)
+    set_keep(0);
+    if (ebb__ledger_walk_up(&ebb__ledger_heap, bytes, LEDGER_GATE) != NULL)
         return -ENOMEM;
     ledger_add(&ebb__ledger_heap.own, bytes);
     return 0;
