@@ -20,6 +20,7 @@
 #define DATA_EXTENTS (EBB_GROUP_EXTENTS - 1)
 
 struct need {
+    struct ebb_pass pass; /* wanted_units: there was no room for so many; else */
     const struct reservation *commit;
     uintptr_t end;
 };
@@ -74,6 +75,19 @@ static unsigned find_extents(const uint64_t *free_extents, unsigned k, unsigned 
     return best;
 }
 
+/* Whether the ledger has room for a chain that begins with free extents, which may hold memory already. What a part of the last
+ * one holds is not looked for. */
+static bool admits(uintptr_t base, unsigned first, size_t units, struct need *ret_need)
+{
+    size_t fresh = units;
+    for (unsigned number = first; units >= EBB_EXTENT_UNITS && number < EBB_GROUP_EXTENTS; number++) {
+        fresh -= ebb__extent_at(base, number)->ndirty;
+        units -= EBB_EXTENT_UNITS;
+    }
+    ret_need->commit = NULL;
+    return ebb__gate_admits(&ret_need->pass, fresh);
+}
+
 static void *take_in_group(uint32_t g, size_t units, unsigned align, bool *ret_clean, struct need *ret_need)
 {
     const struct space *s = &ebb__space;
@@ -86,6 +100,8 @@ static void *take_in_group(uint32_t g, size_t units, unsigned align, bool *ret_c
     ret_need->commit = &s->reservations[group->reservation];
     ret_need->end = base + (first + k) * EBB_EXTENT_BYTES;
     if (!ebb__space_is_committed(ret_need->commit, ret_need->end))
+        return NULL;
+    if (!admits(base, first, units, ret_need))
         return NULL;
     *ret_clean = (group->dirty_extents & ebb__mask(first, k)) == 0;
     size_t unit = (size_t)first * EBB_EXTENT_UNITS;
@@ -121,7 +137,7 @@ static void *take_short(size_t units, unsigned align, bool committed_only, bool 
             ebb__space_activate(g);
         }
         void *p = take_in_group(g, units, align, ret_clean, ret_need);
-        if (p != NULL || (ret_need->commit != NULL && !committed_only))
+        if (p != NULL || ret_need->pass.wanted_units != 0 || (ret_need->commit != NULL && !committed_only))
             return p;
         ret_need->commit = NULL;
     }
@@ -234,6 +250,9 @@ static void *take_long(size_t units, unsigned align, bool *ret_clean, struct nee
         return NULL;
     if (s->state[g] == EBB_GROUP_VIRGIN)
         ebb__space_activate(g);
+    if (!admits(base, first, ebb__chain_extent_units((void *)(base + first * EBB_EXTENT_BYTES), units),
+                ret_need))
+        return NULL;
     const struct group *group = (const struct group *)(base + EBB_META_GROUP_AT);
     *ret_clean = (group->dirty_extents & ebb__mask(first, EBB_GROUP_EXTENTS - first)) == 0;
     size_t unit = (size_t)first * EBB_EXTENT_UNITS;
@@ -253,15 +272,20 @@ void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean)
     EBB_ASSERT(units > EBB_EXTENT_UNITS && align_extents <= EBB_GROUP_EXTENTS / 2);
     if (k >= (size_t)EBB_GROUPS_MAX * EBB_GROUP_EXTENTS)
         return NULL; /* more than all address space that the tables can describe */
+    struct need need = {.pass = {0}};
     for (bool committed_only = false;;) {
-        struct need need;
+        need.pass.wanted_units = 0;
         ebb__lock_take(&ebb__space_lock);
         void *p = is_long ? take_long(units, align_extents, ret_clean, &need)
                           : take_short(units, align_extents, committed_only, ret_clean, &need);
         uint32_t seen = ebb__space.group_count;
         ebb__space_unlock();
-        if (p != NULL || committed_only)
+        if (need.pass.wanted_units != 0 && ebb__gate_open(&need.pass, units * EBB_UNIT_BYTES))
+            continue;
+        if (p != NULL || committed_only || need.pass.wanted_units != 0) {
+            ebb__gate_leave(&need.pass);
             return p;
+        }
         size_t room = is_long ? ebb__align_up((k + 1) * EBB_EXTENT_BYTES, EBB_GROUP_BYTES) + EBB_GROUP_BYTES
                               : (k + align_extents) * EBB_EXTENT_BYTES;
         int rc =
@@ -340,6 +364,8 @@ static bool resize_locked(void *start, size_t old_units, size_t new_units, struc
         ret_need->commit = &s->reservations[group->reservation];
         return false;
     }
+    if (!ebb__gate_admits(&ret_need->pass, new_end - old_end))
+        return false;
     take_range(base, kind, old_end, new_end);
     return true;
 }
@@ -348,8 +374,9 @@ bool ebb__chain_resize(void *start, size_t old_units, size_t new_units)
 {
     if (ebb__chain_crosses(start, old_units) || ebb__chain_crosses(start, new_units))
         return false;
+    struct need need = {.pass = {0}};
     for (;;) {
-        struct need need;
+        need.pass.wanted_units = 0;
         ebb__lock_take(&ebb__space_lock);
         bool done = resize_locked(start, old_units, new_units, &need);
         if (done) { /* the length is part of the truth: it changes before another thread can take or give the units */
@@ -357,7 +384,12 @@ bool ebb__chain_resize(void *start, size_t old_units, size_t new_units)
             ebb__span_count(0, new_units - old_units);
         }
         ebb__space_unlock();
-        if (done || need.commit == NULL || ebb__space_commit(need.commit, need.end) != 0)
+        if (need.pass.wanted_units != 0 && ebb__gate_open(&need.pass, new_units * EBB_UNIT_BYTES))
+            continue;
+        if (done || need.pass.wanted_units != 0 || need.commit == NULL ||
+            ebb__space_commit(need.commit, need.end) != 0) {
+            ebb__gate_leave(&need.pass);
             return done;
+        }
     }
 }

@@ -229,6 +229,7 @@ static uintptr_t find_free_extent(bool dirty, unsigned *ret_number)
 
 /* What a search that must ask the kernel first leaves behind. */
 struct need {
+    struct ebb_pass pass;             /* wanted_units: there was no room for so many; else */
     const struct reservation *commit; /* NULL: more address space */
     uintptr_t end;
     uint32_t seen;
@@ -360,6 +361,12 @@ static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_
     struct extent *e = ebb__extent_at(base, number);
     start = find_start(e, which, n, align);
     EBB_ASSERT(start + n <= EBB_EXTENT_UNITS);
+    unsigned fresh = which == EBB_RUN_DIRTY ? 0 : n - ebb__bitmap_count(e->backed, start, n);
+    if (fresh != 0 && !ebb__gate_admits(&ret_need->pass, fresh)) {
+        if (e->nfree == EBB_EXTENT_UNITS) /* opened just now */
+            ebb__extent_release(base, number);
+        return NULL;
+    }
     /* The longest runs change only when the run that is cut was one of them. */
     bool same_any = ebb__bitmap_run_at(e->free, EBB_EXTENT_UNITS, start) < e->run_any;
     unsigned dirty_before = e->ndirty;
@@ -378,13 +385,18 @@ static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_
 void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed)
 {
     EBB_ASSERT(n >= 1 && n <= EBB_EXTENT_UNITS && ebb__is_pow2(align) && align <= EBB_EXTENT_UNITS);
+    struct need need = {.pass = {0}};
     for (bool committed_only = false;;) {
-        struct need need;
+        need.pass.wanted_units = 0;
         ebb__lock_take(&ebb__space_lock);
         void *p = take_locked(kind, n, align, ret_backed, committed_only, &need);
         ebb__space_unlock();
-        if (p != NULL || committed_only)
+        if (need.pass.wanted_units != 0 && ebb__gate_open(&need.pass, n * EBB_UNIT_BYTES))
+            continue;
+        if (p != NULL || committed_only || need.pass.wanted_units != 0) {
+            ebb__gate_leave(&need.pass);
             return p;
+        }
         int rc = need.commit != NULL ? ebb__space_commit(need.commit, need.end)
                                      : ebb__space_reserve(EBB_EXTENT_BYTES, need.seen);
         committed_only = rc != 0;
@@ -486,12 +498,16 @@ void ebb__extent_release_units(uintptr_t base, unsigned number, unsigned first, 
     e->freed_ms = freed_ms; /* nobody has used them meanwhile */
 }
 
-void ebb__extent_refill(void *start, unsigned units)
+bool ebb__extent_refill(void *start, unsigned units, struct ebb_pass *pass)
 {
     uintptr_t base = ebb__group_base(start);
     struct extent *e = ebb__extent_at(base, ebb__extent_number(start));
     unsigned first = ebb__unit_number(start) % EBB_EXTENT_UNITS, count = ebb__popcount(units);
     ebb__lock_take(&ebb__space_lock);
+    if (!ebb__gate_admits(pass, count)) {
+        ebb__space_unlock();
+        return false;
+    }
     for (; units != 0; units &= units - 1)
         ebb__bitmap_set(e->backed, first + (unsigned)__builtin_ctz(units), 1);
     ebb__space.backed_units += count;
@@ -499,6 +515,7 @@ void ebb__extent_refill(void *start, unsigned units)
     ebb__space_note_rise();
     ebb__space_unlock();
     EBB_COUNT(refaulted_bytes, count * EBB_UNIT_BYTES);
+    return true;
 }
 
 void ebb__extent_unback(uintptr_t base, unsigned number, const uint64_t *units)

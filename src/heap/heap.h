@@ -121,6 +121,16 @@ void ebb__heap_retire_groups(void);
 /* All of it, whatever was touched when: pages inside slabs, and free memory down to keep_bytes. Returns the bytes. */
 size_t ebb__heap_trim(size_t keep_bytes);
 
+/* As much as most_bytes of it, cheapest first. Returns the bytes. */
+size_t ebb__heap_give_back(size_t most_bytes);
+
+/* Asked when the ledger has refused room for `bytes`, part of a block of block_bytes, with no lock held. True: there is some
+ * now, ask it again. Set by the floor above before it sets a hard limit. */
+extern bool (*ebb__gate_refused)(size_t bytes, size_t block_bytes);
+
+/* On its way back to the kernel this instant, and still charged: what is freed in one piece. Purges are under the return lock. */
+extern _Atomic size_t ebb__heap_leaving_bytes;
+
 /* What a policy must know; cheap, from one instant each. */
 struct ebb_heap_facts {
     size_t used_bytes;                      /* units in use and backed */

@@ -179,6 +179,9 @@ int ebb__heap_check(void)
         if (check_group(&census, g) != 0)
             return -EUCLEAN;
     EBB_HOLDS("H4", s->backed_units == census.backed_units, s->backed_units, census.backed_units);
+    size_t charged = ebb__ledger_exact(&ebb__ledger_heap);
+    size_t held = s->backed_units * EBB_UNIT_BYTES + (size_t)EBB_COUNTED(lane_bytes);
+    EBB_HOLDS("H12", charged == held, charged, held);
     EBB_HOLDS("H4", s->dirty_units == census.dirty_units, s->dirty_units, census.dirty_units);
     EBB_HOLDS("H11", s->span_blocks == census.span_blocks, s->span_blocks, census.span_blocks);
     EBB_HOLDS("H11", s->span_units == census.span_units, s->span_units, census.span_units);

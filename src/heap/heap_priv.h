@@ -32,12 +32,14 @@
  *   H9  a used unit is not backed if and only if it is a hole of its slab, and all blocks that touch a hole are free
  *   H10 no slab has units claimed by the sweeper, but while it sweeps (under the return lock)
  *   H11 span_blocks and span_units are those of the living spans
+ *   H12 what the ledger has charged the heap for is its backed units and the bytes of the lane (gate.c)
  */
 #ifndef EBB_HEAP_PRIV_H
 #define EBB_HEAP_PRIV_H
 
 #include "conf/conf.h"
 #include "heap/heap.h"
+#include "ledger/ledger.h"
 #include "os/os.h"
 #include "stats/stats.h"
 
@@ -220,11 +222,12 @@ struct space {
     uint32_t group_count;   /* groups with an address, in all states */
     uint32_t active_words;  /* words of 64 groups that hold every group ever active */
     uint32_t reservation_count;
-    bool seeds;                             /* first slabs of one unit; known before `ready` */
-    size_t backed_units;                    /* that may hold physical memory */
-    size_t dirty_units;                     /* of those, free */
-    size_t span_units, span_blocks;         /* of all spans in use */
-    size_t claimed_units;                   /* free ones that the sweeper has taken for the moment */
+    bool seeds;                     /* first slabs of one unit; known before `ready` */
+    size_t backed_units;            /* that may hold physical memory */
+    size_t charged_units;           /* of these, what the ledger knows: all, between turns with the lock */
+    size_t dirty_units;             /* of those, free */
+    size_t span_units, span_blocks; /* of all spans in use */
+    size_t claimed_units;           /* free ones that the sweeper has taken for the moment */
     size_t used_low_units, used_peak_units; /* extremes of what was in use since the governor asked */
     size_t
         retaken_units; /* rises with every unit that is taken again while it is dirty, or after it was purged */
@@ -246,6 +249,47 @@ EBB_INLINE size_t ebb__space_used_units(void)
 {
     return ebb__space.backed_units - ebb__space.dirty_units - ebb__space.claimed_units;
 }
+
+/* ---- gate.c: the ledger's word before memory is backed ---- */
+
+/* One caller's business with the ledger. All zero at first; ended by ebb__gate_leave(). */
+struct ebb_pass {
+    size_t wanted_units; /* that there was no room for */
+    size_t paid_units;   /* charged, and not taken yet */
+};
+
+bool ebb__gate_spend(struct ebb_pass *pass, size_t units);
+
+/* Asks for `units` that are about to be backed. On false nothing has changed: the caller drops its locks, asks
+ * ebb__gate_open() and looks again. Space lock held. */
+EBB_INLINE bool ebb__gate_admits(struct ebb_pass *pass, size_t units)
+{
+    if (EBB_UNLIKELY(pass->paid_units != 0))
+        return ebb__gate_spend(pass, units);
+    if (EBB_UNLIKELY(ebb__ledger_heap_try(units * EBB_UNIT_BYTES) != 0)) {
+        pass->wanted_units = units;
+        return false;
+    }
+    ebb__space.charged_units += units;
+    return true;
+}
+
+/* Pays for what was wanted, part of a block of block_bytes, which may mean giving back what is free. False: there is no room,
+ * the block is refused. pre: no lock of ours held */
+bool ebb__gate_open(struct ebb_pass *pass, size_t block_bytes);
+
+/* Gives back what was paid for and not taken. Any lock may be held. */
+EBB_INLINE void ebb__gate_leave(struct ebb_pass *pass)
+{
+    if (EBB_UNLIKELY(pass->paid_units != 0))
+        ebb__ledger_heap_uncharge(pass->paid_units * EBB_UNIT_BYTES);
+}
+
+/* Tells the ledger what was backed without asking, or is backed no more. Space lock held. */
+void ebb__gate_settle(void);
+
+/* In a fork child, when the heap's counts are right: the ledger may have been between two of them. */
+void ebb__gate_after_fork(void);
 
 /* To be called after that rose, or fell. */
 EBB_INLINE void ebb__space_note_rise(void)
@@ -271,9 +315,11 @@ EBB_INLINE void ebb__limbo_leave(void)
 }
 extern struct ebb_lock ebb__space_lock; /* EBB_RANK_SPACE */
 
-/* Ends a turn with the space: readers of the stats page see what has changed. */
+/* Ends a turn with the space: the ledger and the readers of the stats page see what has changed. */
 EBB_INLINE void ebb__space_unlock(void)
 {
+    if (EBB_UNLIKELY(ebb__space.charged_units != ebb__space.backed_units))
+        ebb__gate_settle();
     EBB_SET(backed_bytes, ebb__space.backed_units * EBB_UNIT_BYTES);
     EBB_SET(dirty_bytes, ebb__space.dirty_units * EBB_UNIT_BYTES);
     ebb__lock_release(&ebb__space_lock);
@@ -333,8 +379,9 @@ void ebb__extent_find_dirty(uintptr_t base, unsigned number, size_t most, uint64
 unsigned ebb__extent_claim_units(uintptr_t base, unsigned number, const uint64_t *units, uint64_t *ret_clean);
 void ebb__extent_release_units(uintptr_t base, unsigned number, unsigned first, unsigned n, bool clean);
 
-/* A used run becomes backed again, unit i where bit i of `units` is set: blocks in holes of a slab are handed out. Takes the space lock. */
-void ebb__extent_refill(void *start, unsigned units);
+/* A used run becomes backed again, unit i where bit i of `units` is set: blocks in holes of a slab are handed out. False when the
+ * ledger has no room for that: nothing has changed. Takes the space lock. */
+bool ebb__extent_refill(void *start, unsigned units, struct ebb_pass *pass);
 
 /* The other way: units of a slab were purged. Space lock held. */
 void ebb__extent_unback(uintptr_t base, unsigned number, const uint64_t *units);

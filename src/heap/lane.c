@@ -42,6 +42,13 @@ bool ebb__lane_find(const void *p, size_t *ret_bytes)
     return b != NULL;
 }
 
+/* The ledger's word for `more_bytes` of a block, see gate.c; no lock held. */
+static bool charge(size_t more_bytes, size_t block_bytes)
+{
+    struct ebb_pass pass = {.wanted_units = more_bytes / EBB_UNIT_BYTES};
+    return ebb__gate_open(&pass, block_bytes); /* paid, and taken */
+}
+
 void *ebb__lane_alloc(size_t bytes, size_t align)
 {
     struct lane *lane = &ebb__lane;
@@ -49,6 +56,8 @@ void *ebb__lane_alloc(size_t bytes, size_t align)
     if (bytes > PTRDIFF_MAX - LANE_STEP_BYTES)
         return NULL;
     bytes = ebb__align_up(ebb__max(bytes, 1), LANE_STEP_BYTES);
+    if (!charge(bytes, bytes))
+        return NULL;
     ebb__lock_take(&ebb__lane_lock);
     if (lane->share == 0)
         lane->share = (uint32_t)ebb__min(ebb__os_max_map_count() / 64, EBB_LANE_MAX_BLOCKS);
@@ -63,9 +72,12 @@ void *ebb__lane_alloc(size_t bytes, size_t align)
         EBB_COUNT(lane_bytes, bytes);
     }
     ebb__lock_release(&ebb__lane_lock);
-    if (addr != NULL)
-        __atomic_store_n(&ebb_alloc_counter, __atomic_load_n(&ebb_alloc_counter, __ATOMIC_RELAXED) + 1,
-                         __ATOMIC_RELAXED);
+    if (addr == NULL) {
+        ebb__ledger_heap_uncharge(bytes);
+        return NULL;
+    }
+    __atomic_store_n(&ebb_alloc_counter, __atomic_load_n(&ebb_alloc_counter, __ATOMIC_RELAXED) + 1,
+                     __ATOMIC_RELAXED);
     return addr;
 }
 
@@ -86,24 +98,39 @@ void ebb__lane_free(void *p)
         return;
     EBB_COUNT(lane_blocks, -1);
     EBB_COUNT(lane_bytes, -found.bytes);
+    atomic_fetch_add(&ebb__heap_leaving_bytes, found.bytes);
     ebb__os_unmap(found.addr, found.bytes);
+    ebb__ledger_heap_uncharge(found.bytes);
+    atomic_fetch_sub(&ebb__heap_leaving_bytes, found.bytes);
 }
 
 void *ebb__lane_resize(void *p, size_t bytes)
 {
     void *addr = NULL;
+    size_t old = 0;
     if (bytes < EBB_LANE_MIN_BYTES / 2 || bytes > PTRDIFF_MAX - LANE_STEP_BYTES)
         return NULL; /* small again: the heap is the better place */
     bytes = ebb__align_up(bytes, LANE_STEP_BYTES);
+    if (!ebb__lane_find(p, &old)) /* nobody else resizes or frees the caller's block meanwhile */
+        return NULL;
+    if (bytes > old && !charge(bytes - old, bytes))
+        return NULL;
     ebb__lock_take(&ebb__lane_lock);
     struct lane_block *b = find_locked(p);
-    if (b != NULL && b->bytes == bytes) {
+    if (b == NULL) {
+        addr = NULL;
+    } else if (bytes == old) {
         addr = p;
-    } else if (b != NULL && ebb__os_remap(p, b->bytes, bytes, &addr) == 0) {
-        EBB_COUNT(lane_bytes, bytes - b->bytes);
+    } else if (ebb__os_remap(p, old, bytes, &addr) == 0) {
+        EBB_COUNT(lane_bytes, bytes - old);
         b->addr = addr;
         b->bytes = bytes;
     }
     ebb__lock_release(&ebb__lane_lock);
+    /* What is not held: the rest that was given back, or the growth that was refused. */
+    if (addr != NULL && bytes < old)
+        ebb__ledger_heap_uncharge(old - bytes);
+    else if (addr == NULL && bytes > old)
+        ebb__ledger_heap_uncharge(bytes - old);
     return addr;
 }

@@ -298,6 +298,15 @@ void ebb__heap_retire_groups(void)
     }
 }
 
+size_t ebb__heap_give_back(size_t most_bytes)
+{
+    ebb__heap_tidy_slabs();
+    size_t returned = ebb__heap_purge_free(0, most_bytes, 0);
+    if (returned < most_bytes)
+        returned += sweep(EBB_SWEEP_ALL, 0, most_bytes - returned, 0);
+    return returned;
+}
+
 size_t ebb__heap_trim(size_t keep_bytes)
 {
     ebb__heap_tidy_slabs();

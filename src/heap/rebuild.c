@@ -216,4 +216,5 @@ void ebb__heap_after_fork(void)
     atomic_store(&ebb__limbo, 0);
     if (torn)
         rebuild();
+    ebb__gate_after_fork();
 }

@@ -164,8 +164,27 @@ static unsigned units_of_block(const struct ebb_class *class, unsigned index)
     return ((2u << last) - 1) & ~((1u << first) - 1);
 }
 
-/* Blocks that were just taken may lie in holes: these hold memory again from now on. The bin's lock held. */
-EBB_NOINLINE static void fill_holes(struct slab *s, uintptr_t start, void *const *blocks, unsigned count)
+/* Frees those of the blocks again, taken just now, that touch these units. Returns how many stay. */
+static unsigned untake(struct slab *s, uintptr_t start, void **blocks, unsigned count, unsigned units)
+{
+    const struct ebb_class *class = &ebb__classes[s->code];
+    unsigned kept = 0;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned index = ebb__block_index((uint32_t)((uintptr_t)blocks[i] - start), class->magic);
+        if ((units_of_block(class, index) & units) == 0) {
+            blocks[kept++] = blocks[i];
+            continue;
+        }
+        s->free[index / 64] |= UINT64_C(1) << (index % 64);
+        s->nfree++;
+    }
+    return kept;
+}
+
+/* Blocks that were just taken may lie in holes: these hold memory again from now on, if the gate lets them. Returns how many
+ * blocks stay taken; pass->wanted_units says what it did not. The bin's lock held. */
+EBB_NOINLINE static unsigned fill_holes(struct slab *s, uintptr_t start, void **blocks, unsigned count,
+                                        struct ebb_pass *pass)
 {
     const struct ebb_class *class = &ebb__classes[s->code];
     unsigned touched = 0;
@@ -174,13 +193,17 @@ EBB_NOINLINE static void fill_holes(struct slab *s, uintptr_t start, void *const
             units_of_block(class, ebb__block_index((uint32_t)((uintptr_t)blocks[i] - start), class->magic));
     touched &= s->holes;
     if (touched == 0)
-        return;
-    ebb__extent_refill((void *)start, touched);
+        return count;
+    if (EBB_UNLIKELY(!ebb__extent_refill((void *)start, touched, pass))) {
+        return untake(s, start, blocks, count, touched);
+    }
     s->holes = (uint16_t)(s->holes & ~touched);
+    return count;
 }
 
-/* Takes up to `want` of the lowest free blocks of a slab. */
-static unsigned take_from(struct slab *s, uintptr_t start, void **ret_blocks, unsigned want)
+/* Takes up to `want` of the lowest free blocks of a slab; fewer than it has only when pass->wanted_units says why. */
+static unsigned take_from(struct slab *s, uintptr_t start, void **ret_blocks, unsigned want,
+                          struct ebb_pass *pass)
 {
     const struct ebb_class *class = &ebb__classes[s->code];
     size_t bytes = class->bytes;
@@ -198,21 +221,22 @@ static unsigned take_from(struct slab *s, uintptr_t start, void **ret_blocks, un
     if (s->heat != 0)
         s->heat = EBB_SLAB_HOT;
     if (EBB_UNLIKELY(s->holes != 0))
-        fill_holes(s, start, ret_blocks, got);
+        got = fill_holes(s, start, ret_blocks, got, pass);
     return got;
 }
 
-/* As much as the bin's slabs have. Lock held. */
-static unsigned take_locked(struct bin *bin, void **ret_blocks, unsigned want)
+/* As much as the bin's slabs have, up to the first one whose holes the gate keeps closed: then pass->wanted_units is set. Lock held. */
+static unsigned take_locked(struct bin *bin, void **ret_blocks, unsigned want, struct ebb_pass *pass)
 {
     unsigned got = 0;
-    while (got < want && bin->nonempty != 0) {
+    pass->wanted_units = 0;
+    while (got < want && bin->nonempty != 0 && pass->wanted_units == 0) {
         uint32_t id = bin->lists[__builtin_ctz(bin->nonempty)];
         uintptr_t start;
         struct slab *s = ebb__slab_at(id, &start);
-        if (s->nfree == ebb__slab_blocks(s))
-            bin->empty_count--;
-        got += take_from(s, start, ret_blocks + got, want - got);
+        unsigned was_empty = s->nfree == ebb__slab_blocks(s);
+        got += take_from(s, start, ret_blocks + got, want - got, pass);
+        bin->empty_count -= was_empty & (s->nfree != ebb__slab_blocks(s));
         relink(bin, s, id);
     }
     return got;
@@ -242,9 +266,19 @@ unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
     if (ebb__heap_init() != 0)
         return 0;
     ebb__lock_take(&bin->lock);
-    unsigned got = take_locked(bin, ret_blocks, want);
+    struct ebb_pass pass = {0};
+    unsigned got = take_locked(bin, ret_blocks, want, &pass);
     bool made_one = false;
-    while (got == 0 || (got < want && !made_one)) {
+    while (got == 0 || (got < want && !made_one && pass.wanted_units == 0)) {
+        if (EBB_UNLIKELY(pass.wanted_units != 0)) {
+            ebb__lock_release(&bin->lock);
+            bool open = ebb__gate_open(&pass, ebb__classes[c].bytes);
+            ebb__lock_take(&bin->lock);
+            if (!open)
+                break;
+            got = take_locked(bin, ret_blocks, want, &pass);
+            continue;
+        }
         bool seed = ebb__space.seeds && bin->slab_count == 0 && ebb__classes[c].seed_blocks != 0;
         ebb__lock_release(&bin->lock);
         ebb__limbo_enter();
@@ -258,8 +292,9 @@ unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
         bin->empty_count++;
         ebb__slab_link(bin, s, id_of(start));
         made_one = !seed;
-        got += take_locked(bin, ret_blocks + got, want - got);
+        got += take_locked(bin, ret_blocks + got, want - got, &pass);
     }
+    ebb__gate_leave(&pass);
     ebb__class_books(c)->taken_blocks += got;
     ebb__lock_release(&bin->lock);
     reverse(ret_blocks, got);

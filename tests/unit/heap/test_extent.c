@@ -148,6 +148,7 @@ static void exact_runs(void)
     EXPECT(!ebb__extent_can_take(base, number, EBB_KIND_MID, 149, 1));
     EXPECT(ebb__extent_can_take(base, number, EBB_KIND_MID, 150, 1));
     ebb__span_birth(p + UNITS(100), 50);
+    ebb__gate_settle();
     EXPECT_HEAP_OK();
 }
 
