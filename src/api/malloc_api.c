@@ -12,15 +12,18 @@ static void *fail(int error)
     return NULL;
 }
 
+static void *take(size_t bytes)
+{
+    if (bytes <= EBB_SMALL_MAX_BYTES)
+        return ebb__cache_get_slow(ebb__class_of(bytes));
+    return bytes <= PTRDIFF_MAX ? ebb__cache_span_alloc(bytes, EBB_UNIT_BYTES, false) : NULL;
+}
+
 void *ebb__api_malloc_slow(size_t bytes)
 {
-    void *p;
-    if (bytes <= EBB_SMALL_MAX_BYTES)
-        p = ebb__cache_get_slow(ebb__class_of(bytes));
-    else if (bytes <= PTRDIFF_MAX)
-        p = ebb__cache_span_alloc(bytes, EBB_UNIT_BYTES, false);
-    else
-        p = NULL;
+    void *p = take(bytes);
+    if (EBB_UNLIKELY(p == NULL) && ebb__governor_rescue())
+        p = take(bytes);
     ebb__governor_serve(__builtin_return_address(0));
     return p != NULL ? p : fail(ENOMEM);
 }
@@ -32,6 +35,8 @@ void *ebb__api_calloc_slow(size_t bytes)
         return p != NULL ? memset(p, 0, bytes) : NULL;
     }
     void *p = bytes <= PTRDIFF_MAX ? ebb__cache_span_alloc(bytes, EBB_UNIT_BYTES, true) : NULL;
+    if (EBB_UNLIKELY(p == NULL) && bytes <= PTRDIFF_MAX && ebb__governor_rescue())
+        p = ebb__cache_span_alloc(bytes, EBB_UNIT_BYTES, true);
     return p != NULL ? p : fail(ENOMEM);
 }
 

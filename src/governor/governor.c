@@ -194,6 +194,7 @@ void ebb__governor_start(void)
 {
     ebb__caller_init();
     ebb__cache_thread_ended = thread_ended;
+    ebb__limits_start();
     set_state(ebb__conf.bg != 0 ? NONE : REFUSED);
 }
 
@@ -213,5 +214,6 @@ void ebb__governor_fork_child(void)
     atomic_store(&refusals, 0);
     atomic_store(&main_ended, 0);
     ebb__upkeep_after_fork();
+    ebb__limits_after_fork();
     set_state(ebb__conf.bg != 0 ? NONE : REFUSED);
 }

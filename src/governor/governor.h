@@ -26,6 +26,10 @@ void ebb__governor_fork_child(void);
 /* Gives back all that is free, in every thread's cache too, down to keep_bytes. Returns the bytes of pages given back. */
 size_t ebb__governor_trim(size_t keep_bytes);
 
+/* A block was refused: has the calling thread's own cache emptied, which nobody else can reach while it works. True: ask again.
+ * pre: outside of every operation on a cache */
+bool ebb__governor_rescue(void);
+
 /* The thread's id in the kernel; 0 when there is none. */
 uint32_t ebb__governor_thread_id(void);
 

@@ -4,6 +4,7 @@
  *   governor.c  the thread: when it starts, sleeps, is called, ends
  *   upkeep.c    what it does in a tick; what others do without it
  *   policy.c    what is to be done (pure)
+ *   limits.c    what the process may hold, and what goes back before it holds more
  *   request.c   what the tool asks for
  *   caller.c    whose code called malloc */
 #ifndef EBB_GOVERNOR_PRIV_H
@@ -13,6 +14,7 @@
 #include "conf/conf.h"
 #include "governor/governor.h"
 #include "governor/policy.h"
+#include "ledger/ledger.h"
 #include "os/os.h"
 #include "stats/stats.h"
 #include "wire/control.h"
@@ -44,6 +46,17 @@ void ebb__upkeep_after_fork(void);
 
 /* Whoever may drain caches, before it does: registers the process for the barrier, once. May wait some milliseconds. */
 void ebb__upkeep_ready_barrier(void);
+
+/* ---- limits.c ---- */
+
+/* From the constructor. */
+void ebb__limits_start(void);
+
+/* From a tick: looks how far the limits are. */
+void ebb__limits_tick(void);
+
+/* In a fork child. */
+void ebb__limits_after_fork(void);
 
 /* ---- caller.c ---- */
 

@@ -11,8 +11,8 @@
  *
  * A fact that is not known has no value, and is never taken for 0. A limit that is known to be none is EBB_NO_LIMIT.
  */
-#ifndef EBB_GOVERNOR_PRESSURE_H
-#define EBB_GOVERNOR_PRESSURE_H
+#ifndef EBB_GOVERNOR_PRESSURE_FACTS_H
+#define EBB_GOVERNOR_PRESSURE_FACTS_H
 
 #include "base/base.h"
 

@@ -15,9 +15,6 @@
 #include "governor/sources_priv.h"
 #include "governor/text_priv.h"
 
-/* memory.stat has 1,500 to 3,000 bytes, meminfo 1,600. */
-#define TEXT_BYTES 8192u
-
 const char *ebb__file_name(uint32_t version, enum ebb_file file)
 {
     static const char *const names[2][EBB_FILES] = {
@@ -50,14 +47,14 @@ static bool is_passing(long error)
 }
 
 /* Reads a file that is open, or opens it. 0 and the text, which is empty when it cannot be read; -errno then. */
-static int read_slot(struct ebb_sources *s, int *slot, const char *path, char text[TEXT_BYTES],
+static int read_slot(struct ebb_sources *s, int *slot, const char *path, char *text,
                      struct ebb_text *ret_text)
 {
     *ret_text = ebb__text(text, 0);
     if (*slot == EBB_FD_ABSENT)
         return -ENOENT;
     int fd = *slot >= 0 ? *slot : ebb__os_fd_open(path, EBB_OS_READ);
-    long n = fd < 0 ? fd : ebb__os_fd_read_file(fd, text, TEXT_BYTES);
+    long n = fd < 0 ? fd : ebb__os_fd_read_file(fd, text, EBB_TEXT_BYTES);
     if (fd >= 0 && (n < 0 || !s->own_table)) {
         ebb__os_fd_close(fd);
         fd = EBB_FD_CLOSED;
@@ -71,9 +68,9 @@ static int read_slot(struct ebb_sources *s, int *slot, const char *path, char te
 }
 
 static int read_only_file(struct ebb_sources *s, enum ebb_only which, const char *folder, const char *name,
-                          char text[TEXT_BYTES], struct ebb_text *ret_text)
+                          char *text, struct ebb_text *ret_text)
 {
-    char path[EBB_PATH_BYTES];
+    char *path = s->name;
     *ret_text = ebb__text(text, 0);
     if (s->only_fd[which] == EBB_FD_CLOSED) {
         int rc = ebb__place_name(path, s->root, folder, strlen(folder), name);
@@ -83,10 +80,9 @@ static int read_only_file(struct ebb_sources *s, enum ebb_only which, const char
     return read_slot(s, &s->only_fd[which], path, text, ret_text);
 }
 
-static struct ebb_text read_level(struct ebb_sources *s, uint32_t distance, enum ebb_file file,
-                                  char text[TEXT_BYTES])
+static struct ebb_text read_level(struct ebb_sources *s, uint32_t distance, enum ebb_file file, char *text)
 {
-    char path[EBB_PATH_BYTES];
+    char *path = s->name;
     int *slot = &s->level_fd[distance][file];
     const char *name = ebb__file_name(s->place.version, file);
     struct ebb_text none = ebb__text(text, 0), got;
@@ -108,7 +104,7 @@ static bool is_limited(const struct ebb_pressure_level *level)
 
 static void read_limits(struct ebb_sources *s, uint32_t distance, struct ebb_pressure_level *ret)
 {
-    char text[TEXT_BYTES];
+    char *text = s->text;
     *ret = (struct ebb_pressure_level){.distance = distance};
     ret->limit_bytes = ebb__text_limit(read_level(s, distance, EBB_LIMIT, text));
     ret->high_bytes = ebb__text_limit(read_level(s, distance, EBB_HIGH, text));
@@ -117,14 +113,14 @@ static void read_limits(struct ebb_sources *s, uint32_t distance, struct ebb_pre
 
 static void read_usage(struct ebb_sources *s, struct ebb_pressure_level *level)
 {
-    char text[TEXT_BYTES];
+    char *text = s->text;
     level->usage_bytes = ebb__text_one_number(read_level(s, level->distance, EBB_USAGE, text));
     level->memsw_usage_bytes = ebb__text_one_number(read_level(s, level->distance, EBB_MEMSW_USAGE, text));
 }
 
 static void read_events(struct ebb_sources *s, struct ebb_pressure_level *level)
 {
-    char text[TEXT_BYTES];
+    char *text = s->text;
     const struct ebb_text_row own[] = {
         {"low", &level->low_events},
         {"high", &level->high_events},
@@ -155,7 +151,7 @@ static void read_events(struct ebb_sources *s, struct ebb_pressure_level *level)
 /* What of the file cache can go without being written; of version 1 also the lowest limit up to the very top. */
 static struct ebb_known read_clean(struct ebb_sources *s, uint32_t distance, struct ebb_known *ret_lowest)
 {
-    char text[TEXT_BYTES];
+    char *text = s->text;
     struct ebb_known inactive = {0}, active = {0}, dirty = {0}, writeback = {0};
     const struct ebb_text_row rows[2][5] = {
         {{"total_inactive_file", &inactive},
@@ -209,7 +205,7 @@ static void read_levels(struct ebb_sources *s, struct ebb_pressure_facts *ret)
 
 static void read_stalls(struct ebb_sources *s, struct ebb_pressure_facts *ret)
 {
-    char text[TEXT_BYTES];
+    char *text = s->text;
     struct ebb_text got;
     if (s->place.unified[0] != '\0' &&
         read_only_file(s, EBB_OWN_STALL, s->place.unified, "/memory.pressure", text, &got) == 0)
@@ -220,7 +216,7 @@ static void read_stalls(struct ebb_sources *s, struct ebb_pressure_facts *ret)
 
 static void read_memory(struct ebb_sources *s, struct ebb_pressure_facts *ret)
 {
-    char text[TEXT_BYTES];
+    char *text = s->text;
     struct ebb_text got, size;
     uint64_t pages;
     const struct ebb_text_row rows[] = {
@@ -240,7 +236,7 @@ static void read_memory(struct ebb_sources *s, struct ebb_pressure_facts *ret)
 /* FNV-1a of what names the process's cgroups; 0 when it cannot be read. */
 uint64_t ebb__sources_fingerprint(struct ebb_sources *s)
 {
-    char text[TEXT_BYTES];
+    char *text = s->text;
     struct ebb_text got;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     if (read_only_file(s, EBB_CGROUP, s->process, "/cgroup", text, &got) != 0)

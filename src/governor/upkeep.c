@@ -125,6 +125,7 @@ uint32_t ebb__upkeep_tick(void)
 {
     struct ebb_policy_facts facts;
     struct ebb_policy_actions actions;
+    ebb__limits_tick();
     collect(&facts);
     ebb__policy_decide(&policy, &facts, &actions);
     EBB_SET(kept_bytes, actions.keep_bytes);
@@ -162,6 +163,7 @@ void ebb__upkeep_piece(void)
         !atomic_compare_exchange_strong(&piece_busy, &idle, 1))
         return;
     __atomic_store_n(&piece_ms, now_ms, __ATOMIC_RELAXED);
+    ebb__limits_tick();
     size_t bytes = ebb__heap_purge_free(PIECE_KEEP_BYTES, PIECE_BYTES, PIECE_IDLE_MS);
     if (bytes == 0 && now_ms - piece_sweep_ms >= PIECE_SWEEP_MS) {
         if (ebb__heap_sweep(PIECE_BYTES) < PIECE_BYTES) /* else there is more to be had at once */

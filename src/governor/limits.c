@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Limits: what the process may hold, and the free memory of the heap that goes back before it holds more.
+ *
+ * What. Three sources become limits of the ledger's account of the process:
+ *
+ *     option limit         above it free memory goes back first; then the program grows all the same
+ *     option hard_limit    above it blocks are refused
+ *     the memory cgroup    what it has room for, all of it or a share (option budget), as `limit`
+ *
+ * A limit of a cgroup cannot be compared with what we have counted: others live in it, and the page cache. And of our own
+ * process the ledger counts only what it is told; stacks, libraries and what the program maps itself must be measured. So the
+ * soft limit of the ledger is no number that somebody chose but the point at which somebody must look again: half way to the
+ * nearest limit, as it was seen last, and a MiB at least. Whoever is about to back memory beyond that point looks, in the middle of
+ * malloc: how much room is there really? Is there enough, the point moves on. If not, what is free in the heap goes back first,
+ * caches of threads included. So nothing has to poll, and far from a limit nobody looks.
+ *
+ *     held              look again            limit
+ *     |------------------->|------------------->|          room: half of it until the next look
+ *                               |------>|------>|
+ *
+ * Without limits the point is 32 MiB, then twice what is held: a look that finds nothing costs some microseconds, and a cgroup may
+ * get its limit later.
+ *
+ * The reserve. Programs meet ENOMEM well where they ask for much, and badly where they ask for a few bytes. So the last 3 % below a
+ * hard limit, 16 MiB at most, are reserved in the ledger: blocks of 256 KiB and more are refused as if they were not there, and
+ * smaller ones draw on them. What was drawn is reserved again when there is room.
+ *
+ * Locking: one thread looks and gives back at a time; who comes by meanwhile waits, for it is near the limit too. Called with no lock
+ * of ours held, but perhaps within an operation on the caller's own cache, which is then left alone. Failure: what cannot be read
+ * does not limit. Fork: the child has the same limits.
+ */
+#include <errno.h>
+
+#include "governor/governor_priv.h"
+#include "governor/sources_priv.h"
+
+#define LOOK_FIRST_BYTES  EBB_MIB(32) /* a process below that is left alone */
+#define STEP_MIN_BYTES    EBB_MIB(1)  /* a look costs as much as the faults of some 100 KiB */
+#define GIVE_MIN_BYTES    EBB_MIB(4)  /* fewer calls of the kernel, and air for the next blocks */
+#define LARGE_BLOCK_BYTES EBB_KIB(256)
+#define RESERVE_MAX_BYTES EBB_MIB(16)
+#define RESERVE_PERCENT   3u
+#define DRAW_BYTES        EBB_KIB(256)
+#define BLIND_BYTES       (int64_t) EBB_MIB(4) /* until the next look, before the cgroups were found */
+#define TRUST_LOOKS       16u
+#define DRAIN_MS          50u /* between two times that all caches are emptied for the sake of a limit */
+
+static struct ebb_budget_account *reserve; /* NULL: no hard limit */
+static size_t reserve_bytes;
+static int shrinker;       /* its number; 0: limits are off */
+static _Atomic bool armed; /* there is a limit, as seen last */
+static struct ebb_lock limits_lock =
+    EBB_LOCK_INIT(EBB_RANK_LIMITS); /* held by who looks, and gives back because of it */
+static _Atomic uint64_t drained_ms;
+
+/* ---- looking ---- */
+
+/* How far it is to the nearest limit, from what is held now; negative beyond it. */
+struct distance {
+    int64_t soft_bytes; /* to where free memory must go back; INT64_MAX: there is no such limit */
+    int64_t hard_bytes;
+};
+
+static int64_t lesser(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t greater(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What of a room the process may use. Something must be left for what the kernel holds for us, and for what comes before the next
+ * look: a 64th of the limit, 1 MiB at least. */
+static int64_t share_of(uint64_t room, uint64_t limit)
+{
+    int64_t left = (int64_t)ebb__max(limit / 64, STEP_MIN_BYTES);
+    if (ebb__conf.budget != 0)
+        left = greater(left, (int64_t)(limit / 100 * (uint64_t)(100 - ebb__conf.budget)));
+    return (int64_t)room - left;
+}
+
+/* What the kernel says of the process's cgroups. Each file is opened for a moment: this may be any thread, and a descriptor that stays
+ * is for the background thread's own table alone. */
+static struct ebb_sources eyes;
+static _Atomic bool placed; /* its cgroups have been found */
+
+/* Finding them takes 40 KiB of stack, which a thread in the middle of malloc may not have. pre: limits_lock held */
+static void find_place(void)
+{
+    if (ebb__conf.pressure != 0)
+        (void)ebb__place_find(eyes.root, eyes.process, &eyes.place);
+    atomic_store(&placed, true);
+}
+
+/* What is backed, and so charged, but has not been touched yet, takes room when it is, and nobody asks then. A program that takes much
+ * and never touches it shall not live at its limit because of that: a 16th counts. */
+static int64_t room_in_cgroup(const struct ebb_pressure_facts *facts, uint64_t untouched_bytes)
+{
+    static unsigned trust; /* looks for which a limit that was seen holds without being seen */
+    if (facts->tightest == EBB_PRESSURE_NONE)
+        return trust != 0 && trust-- != 0
+                   ? 0
+                   : INT64_MAX; /* at its limit the kernel may refuse even to open a file */
+    trust = TRUST_LOOKS;
+    const struct ebb_pressure_level *level = &facts->levels[facts->tightest];
+    uint64_t limit = ebb__level_ceiling(level);
+    return share_of(ebb__level_room(level).value, limit) - (int64_t)ebb__min(untouched_bytes, limit / 16);
+}
+
+/* What the ledger does not count: RSS that is not the heap's. As long as blocks are backed that nobody has touched, RSS is less than
+ * that; then it is taken to be what it was at the start, and the heap's own metadata, a 128th of what it holds. */
+static size_t untracked(size_t held, size_t rss)
+{
+    static size_t at_start = SIZE_MAX;
+    if (at_start == SIZE_MAX)
+        at_start = rss - ebb__min(held, rss);
+    return ebb__max(rss - ebb__min(held, rss), at_start + held / 128);
+}
+
+/* Usage and ledger must be of one instant: what has left already, but is charged still, would count as room twice. */
+static struct distance look(void)
+{
+    static struct ebb_pressure_facts facts; /* by one thread at a time */
+    struct distance d = {INT64_MAX, INT64_MAX};
+    ebb__lock_take(&ebb__return_lock); /* no purge is half done */
+    ebb__sources_read(&eyes, &facts);
+    size_t held = ebb__heap_backed_bytes() + (size_t)EBB_COUNTED(lane_bytes);
+    size_t rss = (size_t)ebb__known_or(facts.rss_bytes, held), beside = untracked(held, rss);
+    (void)ebb__ledger_set_untracked(beside);
+    int64_t leaving = (int64_t)atomic_load(&ebb__heap_leaving_bytes); /* before the sum that it leaves */
+    int64_t used = (int64_t)ebb__ledger_used(&ebb__ledger_process);
+    ebb__lock_release(&ebb__return_lock);
+    if (ebb__conf.limit != 0)
+        d.soft_bytes = ebb__conf.limit - used;
+    if (ebb__conf.pressure != 0)
+        d.soft_bytes = lesser(d.soft_bytes, room_in_cgroup(&facts, held + beside - rss) - leaving);
+    if (ebb__conf.hard_limit != 0)
+        d.hard_bytes = ebb__conf.hard_limit - used;
+    atomic_store_explicit(&armed, lesser(d.soft_bytes, d.hard_bytes) != INT64_MAX, memory_order_relaxed);
+    return d;
+}
+
+/* Where somebody must look again; not before he who asks has `wanted` bytes. */
+static void set_next_look(struct distance d, int64_t wanted)
+{
+    int64_t used = (int64_t)ebb__ledger_used(&ebb__ledger_process),
+            nearest = lesser(d.soft_bytes, d.hard_bytes);
+    int64_t step = nearest == INT64_MAX ? greater(used, (int64_t)LOOK_FIRST_BYTES) : nearest / 2;
+    if (!atomic_load(&placed))
+        step = lesser(step, BLIND_BYTES);
+    (void)ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT,
+                            used + greater(step, wanted + (int64_t)STEP_MIN_BYTES));
+}
+
+/* What may still be charged before that. */
+static int64_t until_look(void)
+{
+    int64_t left = ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, -1) -
+                   (int64_t)ebb__ledger_used(&ebb__ledger_process);
+    return greater(left, 0);
+}
+
+/* ---- giving back ---- */
+
+/* Empties the caches of threads that are not in the middle of an operation, at most every DRAIN_MS. */
+static void drain_caches(void)
+{
+    uint64_t now_ms = ebb__os_now_ms();
+    if (now_ms - atomic_load_explicit(&drained_ms, memory_order_relaxed) < DRAIN_MS)
+        return;
+    atomic_store_explicit(&drained_ms, now_ms, memory_order_relaxed);
+    if (ebb__cache_threads() > 1)
+        ebb__upkeep_ready_barrier();
+    ebb__lock_take(&ebb__return_lock);
+    if (ebb__cache_revoke() == 0)
+        (void)ebb__cache_drain();
+    (void)ebb__cache_drain_depot(true);
+    ebb__lock_release(&ebb__return_lock);
+}
+
+/* Free extents first, for that costs least; then what caches hold; then pages inside slabs. */
+static size_t give_back(size_t bytes)
+{
+    bytes = ebb__max(bytes, GIVE_MIN_BYTES);
+    size_t given = ebb__heap_purge_free(0, bytes, 0);
+    if (given < bytes) {
+        drain_caches();
+        given += ebb__heap_give_back(bytes - given);
+    }
+    EBB_COUNT(limit_purged_bytes, given);
+    return given;
+}
+
+/* Never nothing: a look may move the limit, which is as good. */
+static size_t estimate(void *unused)
+{
+    (void)unused;
+    return (size_t)EBB_COUNTED(dirty_bytes) + EBB_UNIT_BYTES;
+}
+
+static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency, uint64_t deadline_ns)
+{
+    size_t given = 0;
+    int saved = errno;
+    (void)unused;
+    (void)deadline_ns;
+    ebb__lock_take(&limits_lock);
+    struct distance d = look();
+    int64_t wanted = (int64_t)ebb__min(bytes, PTRDIFF_MAX) + until_look();
+    int64_t over = wanted - d.soft_bytes;
+    if (urgency >= EBB_URGENCY_HARD)
+        over = greater(over, (int64_t)bytes);
+    EBB_COUNT(limit_looks, 1);
+    if (!atomic_load(&placed))
+        ebb__heap_want_upkeep(
+            EBB_UPKEEP_DIRTY); /* whoever comes then, the background thread if there is one, finds them */
+    if (over > 0) {
+        EBB_COUNT(limit_hits, 1);
+        given = give_back((size_t)over);
+        if (given != 0)
+            d = look();
+    }
+    set_next_look(d, wanted);
+    ebb__lock_release(&limits_lock);
+    errno = saved;
+    return given;
+}
+
+/* ---- the reserve ---- */
+
+/* A block was refused. True when it is small and there is something for it. */
+static bool draw(size_t bytes, size_t block_bytes)
+{
+    if (block_bytes >= LARGE_BLOCK_BYTES || reserve == NULL)
+        return false;
+    return ebb__ledger_release(reserve, ebb__max(bytes, DRAW_BYTES)) != 0;
+}
+
+static void refill_reserve(void)
+{
+    struct ebb_budget_stats stats = {.size_of_struct = sizeof(stats)};
+    if (reserve == NULL || ebb__ledger_account_stats(reserve, &stats) != 0 ||
+        stats.reserved_bytes >= reserve_bytes)
+        return;
+    size_t missing = reserve_bytes - stats.reserved_bytes;
+    if (ebb__ledger_headroom(reserve) >= missing + reserve_bytes)
+        (void)ebb__ledger_reserve(reserve, missing);
+}
+
+static void make_reserve(void)
+{
+    reserve_bytes = ebb__min((size_t)ebb__conf.hard_limit / 100 * RESERVE_PERCENT, RESERVE_MAX_BYTES);
+    if (ebb__ledger_create(NULL, "reserve", EBB_BUDGET_ESSENTIAL, &reserve) != 0)
+        reserve = NULL;
+    else if (ebb__ledger_reserve(reserve, reserve_bytes) != 0)
+        reserve_bytes = 0;
+}
+
+/* ---- door ---- */
+
+void ebb__limits_start(void)
+{
+    const struct ebb_budget_shrinker row = {
+        .size_of_struct = sizeof(row),
+        .account = &ebb__ledger_heap,
+        .name = "free memory of the heap",
+        .price = 0,
+        .estimate = estimate,
+        .shrink = shrink,
+    };
+    if (ebb__conf.limit == 0 && ebb__conf.hard_limit == 0 && ebb__conf.pressure == 0)
+        return;
+    shrinker = ebb__ledger_shrinker_add(&row);
+    if (shrinker < 0) {
+        shrinker = 0;
+        return;
+    }
+    struct distance d = {INT64_MAX, INT64_MAX};
+    ebb__sources_init(&eyes, "", "/proc/self");
+    if (ebb__conf.hard_limit != 0 || ebb__conf.limit != 0) {
+        find_place();
+        d = look();
+        (void)ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD,
+                                ebb__conf.hard_limit != 0 ? ebb__conf.hard_limit : EBB_BUDGET_UNLIMITED);
+        if (ebb__conf.hard_limit != 0)
+            make_reserve();
+    }
+    set_next_look(d, 0);
+    ebb__gate_refused = draw;
+}
+
+void ebb__limits_tick(void)
+{
+    bool blind = !atomic_load(&placed) && ebb__heap_backed_bytes() >= LOOK_FIRST_BYTES / 2;
+    if (shrinker == 0 || (!blind && !atomic_load_explicit(&armed, memory_order_relaxed)))
+        return;
+    int saved = errno;
+    ebb__lock_take(&limits_lock);
+    if (blind)
+        find_place();
+    set_next_look(look(), 0);
+    ebb__lock_release(&limits_lock);
+    errno = saved;
+    refill_reserve();
+}
+
+void ebb__limits_after_fork(void)
+{
+    ebb__lock_reset(&limits_lock);
+}
+
+bool ebb__governor_rescue(void)
+{
+    if (ebb__conf.hard_limit == 0)
+        return false;
+    ebb__cache_flush_thread();
+    ebb__heap_tidy_slabs();
+    return true;
+}
