@@ -15,6 +15,7 @@
 #include "tool/cmd.h"
 #include "tool/image.h"
 #include "tool/library.h"
+#include "tool/run_limits.h"
 #include "tool/serve.h"
 #include "tool/target.h"
 #include "tool/why.h"
@@ -35,6 +36,7 @@ static const long LOOK_DELAYS_US[] = {100,  100,  100,  100,  100,   100,   100,
 static struct {
     const char *library;
     const char *malloc_options;
+    struct ebb_run_limits limits;
     long verify_timeout_ms;
     pid_t check_pid;
     bool require;
@@ -49,6 +51,12 @@ static const struct ebb_opt ROWS[] = {
      &options.library},
     {'m', "malloc", EBB_OPT_TEXT, "OPTIONS", "set EBB_MALLOC, the allocator's options",
      &options.malloc_options},
+    {'\0', "limit", EBB_OPT_TEXT, "SIZE", "above this free memory goes back before the program gets more",
+     &options.limits.limit},
+    {'\0', "hard-limit", EBB_OPT_TEXT, "SIZE", "above this requests for memory fail with ENOMEM",
+     &options.limits.hard_limit},
+    {'\0', "budget", EBB_OPT_TEXT, "cgroup:PERCENT%",
+     "a --limit that follows the memory cgroup: this share of what it has room for", &options.limits.budget},
     {'r', "require", EBB_OPT_FLAG, NULL, "end the program and fail unless it is served", &options.require},
     {'t', "verify-timeout", EBB_OPT_DURATION, "TIME", "give the proof this long (default 2s)",
      &options.verify_timeout_ms},
@@ -196,7 +204,7 @@ static int report_start_failure(const char *name, int err)
 static int run_program(char **argv)
 {
     static struct run run;
-    struct ebb_launch launch = {.argv = argv, .malloc_options = options.malloc_options};
+    struct ebb_launch launch = {.argv = argv};
     char path[PATH_MAX];
     bool preload = true;
     int err;
@@ -209,6 +217,7 @@ static int run_program(char **argv)
         return report_start_failure(argv[0], err);
     if (access(path, X_OK) == 0 && !decide_before(&run, path, &preload))
         return EBB_EXIT_FAILED;
+    launch.malloc_options = ebb__run_limits_join(&options.limits, options.malloc_options);
     launch.path = path;
     launch.is_binary = run.image.is_elf && !run.image.by_script;
     launch.library = preload ? run.library.path : NULL;
@@ -305,6 +314,7 @@ static int check_process(void)
 
 int ebb__cmd_run(int argc, char **argv)
 {
+    char why[EBB_WHY_BYTES];
     int first;
     int status;
 
@@ -313,11 +323,15 @@ int ebb__cmd_run(int argc, char **argv)
     if (options.check_pid != 0) {
         if (first != argc)
             return ebb__opt_usage(&ebb__spec_run, "--check starts nothing, so it takes no program");
-        if (options.require || options.malloc_options != NULL)
-            return ebb__opt_usage(&ebb__spec_run, "--check does not go with --require or --malloc");
+        if (options.require || options.malloc_options != NULL || options.limits.limit != NULL ||
+            options.limits.hard_limit != NULL || options.limits.budget != NULL)
+            return ebb__opt_usage(
+                &ebb__spec_run, "--check does not go with --require, --malloc and limits: it starts nothing");
         return check_process();
     }
     if (first == argc)
         return ebb__opt_usage(&ebb__spec_run, "which program?");
+    if (ebb__run_limits_check(&options.limits, why, sizeof(why)) != NULL)
+        return ebb__opt_usage(&ebb__spec_run, "%s", why);
     return run_program(argv + first);
 }

@@ -56,7 +56,7 @@ class MariaDB:
         self.process = None
 
     @contextlib.contextmanager
-    def running(self, *options):
+    def running(self, *options, environment=None):
         server = need("mariadbd", "mariadb-server-core")
         client = need("mariadb", "mariadb-client-core")
         if not os.path.exists(self.data):
@@ -70,7 +70,8 @@ class MariaDB:
         if os.geteuid() == 0:
             os.chmod(folder(), 0o1777)
         with started([server, "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}", "--skip-networking",
-                      "--skip-name-resolve", *options], self.log, **more) as self.process:
+                      "--skip-name-resolve", *options], self.log, env={**os.environ, **(environment or {})},
+                     **more) as self.process:
             self.client = [client, "--no-defaults", f"--socket={self.socket}", "-u", "root", "-N", "-B"]
             wait_for("the server", lambda: self.ask("SELECT 1") == "1", timeout_s=90)
             yield self
