@@ -70,6 +70,9 @@ __attribute__((weak)) bool ebb__forward_usable(const void *p, size_t *ret_bytes)
 /* Everything that malloc_trim() promises. Returns 1 when memory went back. */
 int ebb__api_trim(size_t keep_bytes);
 
+/* From the constructor: regions take their small blocks from the threads' caches. */
+void ebb__api_region_start(void);
+
 /* True once the constructor has run. */
 bool ebb__api_is_started(void);
 

@@ -20,6 +20,7 @@
 #include "governor/governor.h"
 #include "ledger/ledger.h"
 #include "os/os.h"
+#include "region/region.h"
 #include "stats/stats.h"
 
 static _Atomic uint32_t process;
@@ -35,6 +36,7 @@ static void after_fork(void)
     ebb__ledger_after_fork();
     ebb__heap_after_fork();
     ebb__cache_after_fork();
+    ebb__region_after_fork();
     ebb__stats_after_fork(ebb__os_pid());
     ebb__governor_fork_child();
     atomic_store(&process, ebb__os_pid());
@@ -68,6 +70,7 @@ __attribute__((constructor(101))) static void start(void)
     ebb__stats_start(ebb__os_pid(), ebb__os_now_ms());
     (void)ebb__conf_parse(ebb__os_env("EBB_MALLOC"), complain);
     ebb__cache_configure();
+    ebb__api_region_start();
     ebb__lock_stuck = stuck;
     (void)ebb__os_on_fork(ebb__governor_fork_prepare, ebb__governor_fork_parent, in_child);
     ebb__governor_start();

@@ -23,6 +23,7 @@
 enum ebb_rank {
     EBB_RANK_LIMITS = 1, /* governor: who looks how far the limits are, and gives back because of that */
     EBB_RANK_RETURN,     /* heap: whoever gives memory back or empties caches; malloc never needs it */
+    EBB_RANK_REGIONS,    /* region: a list of regions that keep blocks */
     EBB_RANK_CACHES,     /* cache: list of all thread caches */
     EBB_RANK_THREAD,     /* cache: who may use one thread's cache */
     EBB_RANK_BIN,        /* heap: slabs of one size class; one at a time */

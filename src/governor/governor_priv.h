@@ -16,6 +16,7 @@
 #include "governor/policy.h"
 #include "ledger/ledger.h"
 #include "os/os.h"
+#include "region/region.h"
 #include "stats/stats.h"
 #include "wire/control.h"
 

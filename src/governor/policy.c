@@ -12,7 +12,8 @@
 #define BARREN_TICKS       16u   /* 4 s: then look less often */
 #define SLEEP_BARREN_MS    2000u
 #define VAIN_TICKS         8u
-#define AGES_MAX           3u /* a cache is empty after its owner's next miss when it is two ages old */
+#define DECAY_MS           500u /* what a region keeps goes when it was not used for one or two of these */
+#define AGES_MAX           3u   /* a cache is empty after its owner's next miss when it is two ages old */
 #define CPU_BUSY_PERMILLE  20u
 #define CPU_QUIET_PERMILLE 250u
 
@@ -76,7 +77,7 @@ static bool are_caches_worth(const struct ebb_policy *p, const struct ebb_policy
 
 bool ebb__policy_is_barren(const struct ebb_policy *p, const struct ebb_policy_facts *f)
 {
-    return f->dirty_bytes <= ebb__policy_floor(p) && !f->stirred && !are_caches_worth(p, f);
+    return f->dirty_bytes <= ebb__policy_floor(p) && !f->stirred && !f->regions && !are_caches_worth(p, f);
 }
 
 /* Caches: revoked, and a while later drained. */
@@ -112,6 +113,10 @@ void ebb__policy_decide(struct ebb_policy *p, const struct ebb_policy_facts *f,
     if (f->stirred && (quiet || f->now_ms - p->sweep_ms >= SWEEP_BUSY_MS)) {
         a.sweep = true;
         p->sweep_ms = f->now_ms;
+    }
+    if (f->regions && f->now_ms - p->decay_ms >= DECAY_MS) {
+        a.decay = true;
+        p->decay_ms = f->now_ms;
     }
     a.tidy = quiet;
     a.settled = quiet && ebb__policy_is_barren(p, f) && p->revoke_ms == 0;

@@ -34,6 +34,7 @@ struct ebb_policy_facts {
     uint32_t caches;                        /* threads that have one */
     bool drains;                            /* these can be emptied; else they only grow older */
     bool stirred;                           /* slabs may have pages to give back */
+    bool regions;                           /* regions keep blocks */
 };
 
 struct ebb_policy_tick {
@@ -48,6 +49,7 @@ struct ebb_policy {
     uint64_t busy_ms;                               /* when memory was last taken again */
     uint64_t sweep_ms;                              /* when slabs were last swept */
     uint64_t revoke_ms;                             /* when caches were last revoked; 0: drained since */
+    uint64_t decay_ms;                              /* when kept blocks of regions last grew older */
     uint32_t aged;           /* times that caches were made older, which cannot be drained */
     uint32_t barren;         /* ticks in a row without anything to give back */
     uint64_t returned_bytes; /* at the last tick */
@@ -59,6 +61,7 @@ struct ebb_policy {
 /* What to do in this tick, in this order. */
 struct ebb_policy_actions {
     bool drain;            /* empty the caches whose threads have not come back */
+    bool decay;            /* first: give back what no region has used since the time before the last */
     bool depot;            /* and what of the depot nobody wants */
     bool revoke;           /* then turn threads away from their caches */
     size_t keep_bytes;     /* purge free memory down to this */

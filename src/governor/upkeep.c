@@ -16,6 +16,7 @@
 #define PIECE_KEEP_BYTES EBB_MIB(8)
 #define PIECE_IDLE_MS    1000u
 #define PIECE_SWEEP_MS   5000u
+#define PIECE_DECAY_MS   500u
 #define PURGE_MIN_BYTES  EBB_MIB(1)
 
 static struct ebb_policy policy;
@@ -57,6 +58,7 @@ static void collect(struct ebb_policy_facts *ret)
         .caches = ebb__cache_threads(),
         .drains = ebb__conf.drain != 0,
         .stirred = heap.stirred,
+        .regions = ebb__region_is_any_kept(),
     };
 }
 
@@ -137,6 +139,8 @@ uint32_t ebb__upkeep_tick(void)
         ebb__upkeep_publish();
         return 0;
     }
+    if (actions.decay)
+        (void)ebb__region_decay();
     tend_caches(&actions);
     (void)give_back(&actions, actions.sleep_ms);
     ebb__upkeep_publish();
@@ -153,7 +157,7 @@ bool ebb__upkeep_is_settled(void)
 /* ---- without the thread ---- */
 
 static _Atomic uint32_t piece_busy;
-static uint64_t piece_ms, piece_sweep_ms; /* guarded by piece_busy */
+static uint64_t piece_ms, piece_sweep_ms, piece_decay_ms; /* guarded by piece_busy */
 
 void ebb__upkeep_piece(void)
 {
@@ -164,6 +168,10 @@ void ebb__upkeep_piece(void)
         return;
     __atomic_store_n(&piece_ms, now_ms, __ATOMIC_RELAXED);
     ebb__limits_tick();
+    if (now_ms - piece_decay_ms >= PIECE_DECAY_MS && ebb__region_is_any_kept()) {
+        (void)ebb__region_decay();
+        piece_decay_ms = now_ms;
+    }
     size_t bytes = ebb__heap_purge_free(PIECE_KEEP_BYTES, PIECE_BYTES, PIECE_IDLE_MS);
     if (bytes == 0 && now_ms - piece_sweep_ms >= PIECE_SWEEP_MS) {
         if (ebb__heap_sweep(PIECE_BYTES) < PIECE_BYTES) /* else there is more to be had at once */
@@ -190,6 +198,7 @@ size_t ebb__governor_trim(size_t keep_bytes)
 {
     if (ebb__cache_threads() != 0)
         ebb__upkeep_ready_barrier();
+    (void)ebb__region_decay_all();
     ebb__lock_take(&ebb__return_lock);
     if (ebb__cache_revoke() == 0)
         (void)ebb__cache_drain();

@@ -360,13 +360,14 @@ static void settled_only_when_nothing_is_left(void)
 {
     static const struct {
         size_t dirty, cached;
-        bool stirred, settled;
+        bool stirred, regions, settled;
     } rows[] = {
-        {0, 0, false, true},
-        {FLOOR, EBB_KIB(64) - 1, false, true},
-        {FLOOR + 4096, 0, false, false},
-        {0, EBB_KIB(64), false, false},
-        {0, 0, true, false},
+        {0, 0, false, false, true},
+        {FLOOR, EBB_KIB(64) - 1, false, false, true},
+        {FLOOR + 4096, 0, false, false, false},
+        {0, EBB_KIB(64), false, false, false},
+        {0, 0, true, false, false},
+        {0, 0, false, true, false},
     };
     for (size_t i = 0; i < EBB_ARRAY_COUNT(rows); i++) {
         struct script s;
@@ -376,11 +377,31 @@ static void settled_only_when_nothing_is_left(void)
         s.facts.cached_bytes = rows[i].cached;
         s.facts.caches = 1;
         s.facts.stirred = rows[i].stirred;
+        s.facts.regions = rows[i].regions;
         tick(&s, 250);
         EXPECT(!s.actions.settled);
         tick(&s, 250);
         EXPECT(is_quiet(&s));
         EXPECT_MSG(s.actions.settled == rows[i].settled, "row %zu", i);
+    }
+}
+
+/* What regions keep grows older twice a second, whether the process works or not, and at no other time. */
+static void regions_grow_older_twice_a_second(void)
+{
+    for (unsigned busy = 0; busy < 2; busy++) {
+        struct script s;
+        unsigned decays = 0;
+        begin(&s, MB(100));
+        for (unsigned i = 0; i < 40; i++) {
+            if (busy != 0)
+                stir(&s);
+            s.facts.regions = i >= 20;
+            tick(&s, 250);
+            EXPECT(i >= 20 || !s.actions.decay);
+            decays += s.actions.decay;
+        }
+        EXPECT_EQ(decays, 10);
     }
 }
 
@@ -466,6 +487,7 @@ int main(void)
         CASE(caches_of_a_busy_process),
         CASE(caches_that_cannot_be_drained),
         CASE(settled_only_when_nothing_is_left),
+        CASE(regions_grow_older_twice_a_second),
         CASE(sleep_lengthens_when_there_is_nothing_to_do),
         CASE(what_is_stuck_does_not_keep_it_awake),
         CASE(what_comes_late_is_not_stuck),

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Blocks of regions: taken from the heap, charged to their region, given back.
+ *
+ * Blocks up to 32 KiB are of a size class and may come from the threads' caches, when the floor above has said how; larger ones are
+ * spans. Each is charged whole, as long as its region holds it, in use or kept. Charging is here and nowhere else: a
+ * region's bytes today, an account of the budget beside them later.
+ */
+#include "region/region_priv.h"
+
+static void *take_from_heap(unsigned c)
+{
+    void *p = NULL;
+    (void)ebb__heap_take(c, &p, 1);
+    return p;
+}
+
+static void give_to_heap(unsigned c, void *block)
+{
+    ebb__heap_give(c, &block, 1, "ebb_region");
+}
+
+struct ebb_region_source ebb__region_source = {take_from_heap, give_to_heap};
+
+/* ---- memory ---- */
+
+size_t ebb__block_bytes(size_t bytes)
+{
+    if (bytes <= EBB_SMALL_MAX_BYTES)
+        return ebb__classes[ebb__class_of(bytes)].bytes;
+    return ebb__align_up(bytes, EBB_UNIT_BYTES);
+}
+
+/* The largest block that is not larger than that; 0 when there is none. */
+static size_t block_bytes_below(size_t bytes)
+{
+    if (bytes > EBB_SMALL_MAX_BYTES)
+        return ebb__align_down(bytes, EBB_UNIT_BYTES);
+    unsigned c = ebb__class_of(bytes);
+    return ebb__classes[c].bytes <= bytes ? ebb__classes[c].bytes : c > 1 ? ebb__classes[c - 1].bytes : 0;
+}
+
+/* A block's memory of at least `bytes`; *ret_class is 0 for a span. */
+static void *take(size_t bytes, unsigned *ret_class)
+{
+    unsigned c = bytes <= EBB_SMALL_MAX_BYTES ? ebb__class_of(bytes) : 0;
+    *ret_class = c;
+    return c != 0 ? ebb__region_source.take(c) : ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, false);
+}
+
+static void give(void *block, unsigned class, size_t bytes)
+{
+    if (ebb__track_is_on()) /* the next owner may write where it likes */
+        ebb__track_allow(block, bytes);
+    if (class != 0)
+        ebb__region_source.give(class, block);
+    else
+        ebb__heap_large_free(block);
+}
+
+size_t ebb__blocks_give(struct block *list)
+{
+    size_t bytes = 0;
+    while (list != NULL) {
+        struct block *b = list;
+        list = b->below;
+        bytes += b->bytes;
+        give(b, b->class, b->bytes);
+    }
+    return bytes;
+}
+
+/* ---- charging ---- */
+
+void ebb__region_charge(struct region *r, size_t bytes)
+{
+    r->charged_bytes += bytes;
+    r->peak_bytes = ebb__max(r->peak_bytes, ebb__region_held_bytes(r));
+}
+
+void ebb__region_uncharge(struct region *r, size_t bytes)
+{
+    r->charged_bytes -= bytes;
+}
+
+/* Whether the region may hold so many bytes more; kept blocks go before it may not. */
+static bool is_within(struct region *r, size_t bytes)
+{
+    for (int again = 0; again < 2; again++) {
+        size_t held = ebb__region_held_bytes(r);
+        if (r->limit_bytes == 0 || (held <= r->limit_bytes && bytes <= r->limit_bytes - held))
+            return true;
+        if (again == 0)
+            (void)ebb__keep_none(r);
+    }
+    return false;
+}
+
+static bool is_allowed(struct region *r, size_t bytes)
+{
+    return r->over_limit != NULL && r->over_limit(&r->open, bytes, r->arg) != 0;
+}
+
+struct block *ebb__block_take(struct region *r, size_t bytes, size_t least_bytes)
+{
+    unsigned class;
+    size_t least = ebb__block_bytes(least_bytes);
+    bytes = ebb__block_bytes(bytes);
+    if (!is_within(r, bytes)) {
+        size_t held = ebb__region_held_bytes(r);
+        bytes = block_bytes_below(r->limit_bytes - ebb__min(held, r->limit_bytes));
+        if (bytes < least && !is_allowed(r, bytes = least))
+            return NULL;
+    }
+    struct block *b = take(bytes, &class);
+    if (b == NULL && (ebb__keep_none(r) != 0 || least < bytes)) {
+        bytes = least;
+        b = take(bytes, &class);
+    }
+    if (b == NULL)
+        return NULL;
+    *b = (struct block){.bytes = bytes, .class = class};
+    ebb__region_charge(r, bytes);
+    r->blocks_taken++;
+    if (r->watch != EBB_WATCH_NONE)
+        ebb__watch_free(r, ebb__block_data(b), ebb__block_end(r, b));
+    return b;
+}
+
+struct region *ebb__region_take_first(size_t bytes, unsigned *ret_class, size_t *ret_bytes)
+{
+    *ret_bytes = ebb__block_bytes(bytes);
+    return take(*ret_bytes, ret_class);
+}
+
+void ebb__region_give_first(struct region *r)
+{
+    unsigned class = r->first.class;
+    size_t bytes = r->first.bytes;
+    ebb__region_uncharge(r, bytes);
+    give(r, class, bytes);
+}
