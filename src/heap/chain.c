@@ -108,7 +108,7 @@ static void *take_in_group(uint32_t g, size_t units, unsigned align, bool *ret_c
     take_range(base, EBB_KIND_LARGE, unit, unit + units);
     ret_need->commit = NULL;
     void *start = (void *)(base + first * EBB_EXTENT_BYTES);
-    ebb__span_birth(start, units);
+    ebb__span_birth(start, units, EBB_HELD_BY_NOBODY);
     return start;
 }
 
@@ -261,7 +261,7 @@ static void *take_long(size_t units, unsigned align, bool *ret_clean, struct nee
         *ret_clean &= swallow(g + i);
     ret_need->commit = NULL;
     void *start = (void *)(base + first * EBB_EXTENT_BYTES);
-    ebb__span_birth(start, units);
+    ebb__span_birth(start, units, EBB_HELD_BY_NOBODY);
     return start;
 }
 

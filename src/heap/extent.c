@@ -2,8 +2,8 @@
  *
  * Units of an extent: which are free, which may hold memory, and where the next run comes from.
  *
- * What. An extent serves one kind of user (slabs, spans to 256 KiB, larger spans), so that memory of
- * different lifetimes does not mix. A run of n units is taken from
+ * What. An extent serves one kind of user (slabs, spans to 256 KiB, larger spans, spans of regions), so that
+ * memory of different lifetimes does not mix. A run of n units is taken from
  *   1. a run of backed units in an extent of the kind: no page fault
  *   2. a free extent that has backed units
  *   3. any run in an extent of the kind
@@ -84,7 +84,7 @@ static void reindex(uintptr_t base, unsigned number)
 {
     struct group *group = (struct group *)(base + EBB_META_GROUP_AT);
     struct extent *e = ebb__extent_at(base, number);
-    EBB_ASSERT(e->kind >= EBB_KIND_SLAB && e->kind <= EBB_KIND_LARGE);
+    EBB_ASSERT(e->kind >= EBB_KIND_SLAB && e->kind <= EBB_INDEXED_KINDS);
     reindex_one(group, e, number, EBB_RUN_ANY, &e->class_any, ebb__run_class(e->run_any));
     reindex_one(group, e, number, EBB_RUN_DIRTY, &e->class_dirty, ebb__run_class(e->run_dirty));
 }
@@ -378,7 +378,7 @@ static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_
         ebb__extent_index(base, number);
     void *run = (void *)(base + number * EBB_EXTENT_BYTES + start * EBB_UNIT_BYTES);
     if (kind != EBB_KIND_SLAB)
-        ebb__span_birth(run, n);
+        ebb__span_birth(run, n, kind == EBB_KIND_REGION ? EBB_HELD_BY_REGION : EBB_HELD_BY_NOBODY);
     return run;
 }
 

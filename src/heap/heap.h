@@ -38,6 +38,13 @@ void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char 
  * refused. */
 void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed);
 
+/* A block of whole units for a region, apart from all others; for any number of bytes. It is none for ebb__heap_kind(), and
+ * goes back by ebb__heap_large_free(). NULL when memory is refused. */
+void *ebb__heap_region_span_alloc(size_t bytes);
+
+/* Whether p, any pointer, is such a block; its usable size if so. */
+bool ebb__heap_is_region_span(const void *p, size_t *ret_usable_bytes);
+
 /* Gives back a span, held or not, or a lane block. pre: ebb__heap_kind(block) says so, or it is held */
 void ebb__heap_large_free(void *block);
 

@@ -39,11 +39,21 @@ static int check_slab(struct census *k, const char *start, unsigned c)
     return 0;
 }
 
+static int check_kind(const char *start, unsigned code)
+{
+    const struct extent *e = ebb__extent_at(ebb__group_base(start), ebb__extent_number(start));
+    bool is_region = code == EBB_CODE_SPAN && ebb__span_kind(start) == EBB_KIND_REGION;
+    EBB_HOLDS("H12", is_region == (e->kind == EBB_KIND_REGION), e->kind, code);
+    return 0;
+}
+
 static void visit(char *start, size_t units, unsigned code, void *arg)
 {
     struct census *k = arg;
     size_t unit = ebb__unit_number(start), end = ebb__min(unit + units, EBB_GROUP_UNITS);
     ebb__bitmap_set(k->used, (unsigned)unit, (unsigned)(end - unit));
+    if (k->rc == 0)
+        k->rc = check_kind(start, code);
     k->span_blocks += code == EBB_CODE_SPAN;
     k->span_units += code == EBB_CODE_SPAN ? units : 0;
     if (code != EBB_CODE_SPAN && k->rc == 0)
@@ -181,7 +191,7 @@ int ebb__heap_check(void)
     EBB_HOLDS("H4", s->backed_units == census.backed_units, s->backed_units, census.backed_units);
     size_t charged = ebb__ledger_exact(&ebb__ledger_heap);
     size_t held = s->backed_units * EBB_UNIT_BYTES + (size_t)EBB_COUNTED(lane_bytes);
-    EBB_HOLDS("H12", charged == held, charged, held);
+    EBB_HOLDS("H13", charged == held, charged, held);
     EBB_HOLDS("H4", s->dirty_units == census.dirty_units, s->dirty_units, census.dirty_units);
     EBB_HOLDS("H11", s->span_blocks == census.span_blocks, s->span_blocks, census.span_blocks);
     EBB_HOLDS("H11", s->span_units == census.span_units, s->span_units, census.span_units);

@@ -32,7 +32,8 @@
  *   H9  a used unit is not backed if and only if it is a hole of its slab, and all blocks that touch a hole are free
  *   H10 no slab has units claimed by the sweeper, but while it sweeps (under the return lock)
  *   H11 span_blocks and span_units are those of the living spans
- *   H12 what the ledger has charged the heap for is its backed units and the bytes of the lane (gate.c)
+ *   H12 an extent of kind REGION has spans of regions only, and all of these that are no longer than an extent lie in such ones
+ *   H13 what the ledger has charged the heap for is its backed units and the bytes of the lane (gate.c)
  */
 #ifndef EBB_HEAP_PRIV_H
 #define EBB_HEAP_PRIV_H
@@ -62,10 +63,11 @@ enum ebb_kind {
     EBB_KIND_SLAB,
     EBB_KIND_MID,
     EBB_KIND_LARGE,
+    EBB_KIND_REGION,  /* spans of regions: many of them go at once, and so do their extents */
     EBB_KIND_CLAIMED, /* wholly free, but under advice: nobody may take from it */
     EBB_KIND_COUNT
 };
-#define EBB_INDEXED_KINDS 3u /* SLAB, MID, LARGE: kind - 1 */
+#define EBB_INDEXED_KINDS 4u /* SLAB, MID, LARGE, REGION: kind - 1 */
 
 /* Longest free runs are classed exactly up to 16 units, then 8 classes a doubling up to 512. */
 #define EBB_RUN_CLASSES 57u /* 0 is "no run" */
@@ -135,10 +137,16 @@ EBB_INLINE unsigned ebb__slab_blocks(const struct slab *s)
 
 #define EBB_SLAB_HOT 2u /* a sweep finds it, the next one takes it: untouched for a whole interval */
 
+enum ebb_holder {
+    EBB_HELD_BY_NOBODY = 0,
+    EBB_HELD_BY_CACHE, /* freed, but kept by a thread's cache */
+    EBB_HELD_BY_REGION /* the program has pieces of it, never the whole */
+};
+
 /* First unit of a span. Owned by whoever holds the block; changed under the space lock, but for `held`. */
 struct span {
     uint32_t units;
-    uint32_t held; /* 1: freed, but kept by a thread's cache. To the heap it lives */
+    uint32_t held; /* enum ebb_holder: who has it, if not the program. To the heap it lives */
     uint32_t unused[6];
 };
 
@@ -386,9 +394,12 @@ bool ebb__extent_refill(void *start, unsigned units, struct ebb_pass *pass);
 /* The other way: units of a slab were purged. Space lock held. */
 void ebb__extent_unback(uintptr_t base, unsigned number, const uint64_t *units);
 
-/* Writes what makes units a living span; clears what made it one, or a slab. Space lock held. */
-void ebb__span_birth(void *start, size_t units);
+/* Writes what makes units a living span of this holder; clears what made it one, or a slab. Space lock held. */
+void ebb__span_birth(void *start, size_t units, enum ebb_holder holder);
 void ebb__span_death(void *start, size_t units);
+
+/* The kind of extent in which a living span should lie. */
+enum ebb_kind ebb__span_kind(const void *start);
 
 /* Spans were added or became longer; negative numbers, as size_t, the other way. Space lock held. */
 void ebb__span_count(size_t blocks, size_t units);

@@ -96,12 +96,14 @@ static void retake(char *start, size_t units, unsigned code, void *arg)
     (void)arg;
     uintptr_t base = ebb__group_base(start);
     size_t unit = ebb__unit_number(start), end = ebb__min(unit + units, EBB_GROUP_UNITS);
-    enum ebb_kind kind = code != EBB_CODE_SPAN        ? EBB_KIND_SLAB
-                         : units <= EBB_MID_MAX_UNITS ? EBB_KIND_MID
-                                                      : EBB_KIND_LARGE;
+    enum ebb_kind kind = code == EBB_CODE_SPAN ? ebb__span_kind(start) : EBB_KIND_SLAB;
     while (unit < end) {
         unsigned first = (unsigned)(unit % EBB_EXTENT_UNITS);
         unsigned n = (unsigned)ebb__min(EBB_EXTENT_UNITS - first, end - unit);
+        struct extent *e = ebb__extent_at(base, (unsigned)(unit / EBB_EXTENT_UNITS));
+        if (e->kind != EBB_KIND_FREE && (e->kind == EBB_KIND_REGION) != (kind == EBB_KIND_REGION))
+            e->kind = (uint8_t)
+                kind; /* the first of its spans says so, before the extent is indexed; the others agree */
         ebb__extent_take_exact(base, (unsigned)(unit / EBB_EXTENT_UNITS), kind, first, n);
         unit += n;
     }

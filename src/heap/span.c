@@ -32,10 +32,11 @@ static void zero_backed(char *start, unsigned units, const uint64_t *backed)
     }
 }
 
-void ebb__span_birth(void *start, size_t units)
+void ebb__span_birth(void *start, size_t units, enum ebb_holder holder)
 {
     span_at(start)->units = (uint32_t)units;
-    __atomic_store_n(&span_at(start)->held, 0, __ATOMIC_RELAXED); /* the descriptor may have been a slab's */
+    __atomic_store_n(&span_at(start)->held, holder,
+                     __ATOMIC_RELAXED); /* the descriptor may have been a slab's */
     atomic_store_explicit(ebb__map_entry(start), EBB_CODE_SPAN, memory_order_release);
     ebb__span_count(1, units);
     EBB_SET(span_allocs, EBB_COUNTED(span_allocs) + 1); /* the lock keeps other writers out */
@@ -59,6 +60,12 @@ void ebb__span_count(size_t blocks, size_t units)
     EBB_SET(span_bytes, s->span_units * EBB_UNIT_BYTES);
 }
 
+static void count_alloc(void)
+{
+    __atomic_store_n(&ebb_alloc_counter, __atomic_load_n(&ebb_alloc_counter, __ATOMIC_RELAXED) + 1,
+                     __ATOMIC_RELAXED);
+}
+
 void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
 {
     size_t units = ebb__max(ebb__div_up(bytes, EBB_UNIT_BYTES), 1);
@@ -67,8 +74,7 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
         return ebb__lane_alloc(bytes, align_bytes); /* fresh from the kernel: zero */
     if (ebb__heap_init() != 0)
         return NULL;
-    __atomic_store_n(&ebb_alloc_counter, __atomic_load_n(&ebb_alloc_counter, __ATOMIC_RELAXED) + 1,
-                     __ATOMIC_RELAXED);
+    count_alloc();
     if (units <= EBB_EXTENT_UNITS && align_units <= EBB_EXTENT_UNITS) {
         uint64_t backed[EBB_EXTENT_UNITS / 64];
         enum ebb_kind kind = units <= EBB_MID_MAX_UNITS ? EBB_KIND_MID : EBB_KIND_LARGE;
@@ -87,6 +93,28 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
         return NULL;
     if (zeroed && !clean)
         memset(start, 0, units * EBB_UNIT_BYTES);
+    return start;
+}
+
+enum ebb_kind ebb__span_kind(const void *start)
+{
+    const struct span *s = span_at(start);
+    if (__atomic_load_n(&s->held, __ATOMIC_RELAXED) == EBB_HELD_BY_REGION && s->units <= EBB_EXTENT_UNITS)
+        return EBB_KIND_REGION;
+    return s->units <= EBB_MID_MAX_UNITS ? EBB_KIND_MID : EBB_KIND_LARGE;
+}
+
+void *ebb__heap_region_span_alloc(size_t bytes)
+{
+    size_t units = ebb__max(ebb__div_up(bytes, EBB_UNIT_BYTES), 1);
+    bool clean;
+    if (ebb__heap_init() != 0)
+        return NULL;
+    count_alloc();
+    void *start = units <= EBB_EXTENT_UNITS ? ebb__extent_take(EBB_KIND_REGION, (unsigned)units, 1, NULL)
+                                            : ebb__chain_take(units, 1, &clean);
+    if (start != NULL && units > EBB_EXTENT_UNITS) /* nobody else knows of it yet */
+        __atomic_store_n(&span_at(start)->held, EBB_HELD_BY_REGION, __ATOMIC_RELAXED);
     return start;
 }
 
@@ -145,21 +173,33 @@ void *ebb__heap_large_resize(void *block, size_t bytes)
 
 bool ebb__heap_span_hold(void *block)
 {
-    return __atomic_exchange_n(&span_at(block)->held, 1, __ATOMIC_RELAXED) == 0;
+    return __atomic_exchange_n(&span_at(block)->held, EBB_HELD_BY_CACHE, __ATOMIC_RELAXED) ==
+           EBB_HELD_BY_NOBODY;
 }
 
 void ebb__heap_span_unhold(void *block)
 {
-    __atomic_store_n(&span_at(block)->held, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&span_at(block)->held, EBB_HELD_BY_NOBODY, __ATOMIC_RELAXED);
+}
+
+/* Whether p is a span of this holder. */
+static bool is_held_by(const void *p, enum ebb_holder holder, size_t *ret_usable_bytes)
+{
+    if (!ebb__is_inside(p) || ebb__unit_entry(p) != EBB_CODE_SPAN || (uintptr_t)p % EBB_UNIT_BYTES != 0 ||
+        __atomic_load_n(&span_at(p)->held, __ATOMIC_RELAXED) != holder)
+        return false;
+    *ret_usable_bytes = (size_t)span_at(p)->units * EBB_UNIT_BYTES;
+    return true;
 }
 
 bool ebb__heap_span_is_held(const void *p, size_t *ret_usable_bytes)
 {
-    if (!ebb__is_inside(p) || ebb__unit_entry(p) != EBB_CODE_SPAN || (uintptr_t)p % EBB_UNIT_BYTES != 0 ||
-        __atomic_load_n(&span_at(p)->held, __ATOMIC_RELAXED) == 0)
-        return false;
-    *ret_usable_bytes = (size_t)span_at(p)->units * EBB_UNIT_BYTES;
-    return true;
+    return is_held_by(p, EBB_HELD_BY_CACHE, ret_usable_bytes);
+}
+
+bool ebb__heap_is_region_span(const void *p, size_t *ret_usable_bytes)
+{
+    return is_held_by(p, EBB_HELD_BY_REGION, ret_usable_bytes);
 }
 
 void *ebb__heap_lane_alloc(size_t bytes)
@@ -175,7 +215,8 @@ enum ebb_block_kind ebb__heap_kind(const void *p, bool exact, size_t *ret_usable
     if (entry == EBB_CODE_SPAN && (uintptr_t)p % EBB_UNIT_BYTES == 0) {
         const struct span *s = span_at(p);
         *ret_usable_bytes = (size_t)s->units * EBB_UNIT_BYTES;
-        return __atomic_load_n(&s->held, __ATOMIC_RELAXED) == 0 ? EBB_BLOCK_SPAN : EBB_BLOCK_INVALID;
+        return __atomic_load_n(&s->held, __ATOMIC_RELAXED) == EBB_HELD_BY_NOBODY ? EBB_BLOCK_SPAN
+                                                                                 : EBB_BLOCK_INVALID;
     }
     uint32_t offset = ebb__slab_offset(entry, p), magic = ebb__user_magic[c];
     if (c == EBB_CODE_SPAN || !ebb__starts_block(offset, magic))

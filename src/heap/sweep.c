@@ -248,7 +248,7 @@ static bool begin_look(struct claim *k, struct look *ret_look)
     uint64_t bit = UINT64_C(1) << k->number;
     ebb__lock_take(&ebb__space_lock);
     bool in_use = ebb__space.state[k->group] == EBB_GROUP_ACTIVE && e->kind >= EBB_KIND_SLAB &&
-                  e->kind <= EBB_KIND_LARGE;
+                  e->kind <= EBB_INDEXED_KINDS;
     bool slabs = in_use && batch.how != EBB_SWEEP_FREE && has_slabs(k) &&
                  (atomic_fetch_and_explicit(&group->stirred, ~bit, memory_order_relaxed) & bit) != 0;
     if (slabs) {

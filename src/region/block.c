@@ -45,7 +45,7 @@ static void *take(size_t bytes, unsigned *ret_class)
 {
     unsigned c = bytes <= EBB_SMALL_MAX_BYTES ? ebb__class_of(bytes) : 0;
     *ret_class = c;
-    return c != 0 ? ebb__region_source.take(c) : ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, false);
+    return c != 0 ? ebb__region_source.take(c) : ebb__heap_region_span_alloc(bytes);
 }
 
 static void give(void *block, unsigned class, size_t bytes)

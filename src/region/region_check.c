@@ -42,11 +42,11 @@ static int check_block(const struct region *r, const struct block *b)
 {
     const void *start = b == &r->first ? (const void *)r : (const void *)b;
     size_t usable = 0;
-    bool is_span = b->class == 0;
-    enum ebb_block_kind kind = ebb__heap_kind(start, true, &usable);
-    EBB_HOLDS("R2", is_span ? kind == EBB_BLOCK_SPAN : kind == EBB_BLOCK_SMALL, kind, start);
-    EBB_HOLDS("R2", usable == b->bytes || (is_span && usable > b->bytes), usable, b->bytes);
-    EBB_HOLDS("R2", is_span || ebb__class_of(b->bytes) == b->class, b->class, b->bytes);
+    bool lives = b->class != 0 ? ebb__heap_kind(start, true, &usable) == EBB_BLOCK_SMALL
+                               : ebb__heap_is_region_span(start, &usable);
+    EBB_HOLDS("R2", lives, start, b->class);
+    EBB_HOLDS("R2", usable == b->bytes, usable, b->bytes);
+    EBB_HOLDS("R2", b->class == 0 || ebb__class_of(b->bytes) == b->class, b->class, b->bytes);
     return 0;
 }
 

@@ -104,6 +104,24 @@ static void reset_wrongly(void *arg)
     ebb_region_reset(arg, (enum ebb_region_keep)9);
 }
 
+static void free_it(void *arg)
+{
+    ebb_free(arg);
+}
+
+/* A piece is no block, wherever it lies. */
+static void pieces_cannot_be_freed(void)
+{
+    struct ebb_region *region = ebb_region_create(NULL);
+    for (unsigned i = 0; i < 2000; i++) {
+        void *p = ebb_region_alloc(region, 40 + i % 100);
+        if (i % 400 == 0)
+            EXPECT_DIES(free_it, p, "ebb_free: invalid pointer");
+    }
+    EXPECT_DIES(free_it, ebb_region_alloc(region, EBB_MIB(1)), "ebb_free: invalid pointer");
+    ebb_region_destroy(region);
+}
+
 static void what_cannot_be_kept(void)
 {
     EXPECT_DIES(reset_wrongly, ebb_region_create(NULL), "ebb_region_reset: 9 is nothing to keep");
@@ -494,6 +512,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         CASE(copies),
         CASE(errors_are_in_errno),
+        CASE(pieces_cannot_be_freed),
         CASE(what_cannot_be_kept),
         CASE(a_parse_tree_for_each_statement),
         CASE(a_prepared_statement),

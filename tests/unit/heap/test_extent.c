@@ -27,7 +27,7 @@ static char *take(enum ebb_kind kind, unsigned units, unsigned align)
         p[UNITS(u)] = 0x77;
     }
     if (kind == EBB_KIND_SLAB) /* slabs come to life later; for the walkers a span will do */
-        ebb__span_birth(p, units);
+        ebb__span_birth(p, units, EBB_HELD_BY_NOBODY);
     return p;
 }
 
@@ -147,7 +147,7 @@ static void exact_runs(void)
     ebb__extent_take_exact(base, number, EBB_KIND_MID, 100, 50);
     EXPECT(!ebb__extent_can_take(base, number, EBB_KIND_MID, 149, 1));
     EXPECT(ebb__extent_can_take(base, number, EBB_KIND_MID, 150, 1));
-    ebb__span_birth(p + UNITS(100), 50);
+    ebb__span_birth(p + UNITS(100), 50, EBB_HELD_BY_NOBODY);
     ebb__gate_settle();
     EXPECT_HEAP_OK();
 }
