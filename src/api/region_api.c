@@ -11,10 +11,11 @@ static void *fail(int error)
     return NULL;
 }
 
-/* On the way out of what took or gave blocks. */
-static void serve(const void *caller, int saved_errno)
+/* On the way out: somebody must look after blocks that went back, or may. */
+static void finish(bool gave, const void *caller, int saved_errno)
 {
-    ebb__governor_serve(caller);
+    if (gave)
+        ebb__governor_serve(caller);
     errno = saved_errno;
 }
 
@@ -56,8 +57,8 @@ void ebb_region_destroy(struct ebb_region *region)
     if (region == NULL)
         return;
     int saved = errno;
-    ebb__region_destroy(region);
-    serve(__builtin_return_address(0), saved);
+    bool gave = ebb__region_destroy(region);
+    finish(gave, __builtin_return_address(0), saved);
 }
 
 /* ---- memory ---- */
@@ -120,8 +121,8 @@ struct ebb_region_mark ebb_region_mark(const struct ebb_region *region)
 void ebb_region_rollback(struct ebb_region *region, struct ebb_region_mark mark)
 {
     int saved = errno;
-    ebb__region_rollback(region, mark);
-    serve(__builtin_return_address(0), saved);
+    bool gave = ebb__region_rollback(region, mark);
+    finish(gave, __builtin_return_address(0), saved);
 }
 
 void ebb_region_reset(struct ebb_region *region, enum ebb_region_keep keep)
@@ -129,8 +130,8 @@ void ebb_region_reset(struct ebb_region *region, enum ebb_region_keep keep)
     int saved = errno;
     if (keep != EBB_REGION_KEEP_FIRST && keep != EBB_REGION_KEEP_LARGEST && keep != EBB_REGION_KEEP_ALL)
         ebb__die("ebb_region_reset: %d is nothing to keep", (int)keep);
-    ebb__region_reset(region, keep);
-    serve(__builtin_return_address(0), saved);
+    bool gave = ebb__region_reset(region, keep);
+    finish(gave, __builtin_return_address(0), saved);
 }
 
 int ebb_region_cleanup_add(struct ebb_region *region, void (*fn)(void *arg), void *arg)

@@ -6,7 +6,6 @@
  * points to it, another that holds the answer for "nobody listens", and rotations of a third that sum up to nothing. */
 #include "base/track.h"
 
-#include <stdatomic.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -48,41 +47,35 @@ static uintptr_t ask_memcheck(enum memcheck_request request, uintptr_t p, uintpt
 #endif
 }
 
-enum { UNKNOWN, NOBODY, ASAN, MEMCHECK };
+_Atomic int ebb__track_listener;
 
-static int listener(void)
+enum ebb_track ebb__track_find_listener(void)
 {
-    static _Atomic int known; /* whoever asks first finds out; all find the same */
-    int who = atomic_load_explicit(&known, memory_order_relaxed);
-    if (EBB_LIKELY(who != UNKNOWN))
-        return who;
+    int who = atomic_load_explicit(&ebb__track_listener, memory_order_relaxed);
+    if (who != EBB_TRACK_UNKNOWN)
+        return (enum ebb_track)who;
     if (__asan_poison_memory_region != NULL && __asan_unpoison_memory_region != NULL)
-        who = ASAN;
+        who = EBB_TRACK_ASAN;
     else /* other tools of valgrind do not know the request */
-        who = ask_memcheck(MAKE_DEFINED, (uintptr_t)&who, 0) != 0 ? MEMCHECK : NOBODY;
-    atomic_store_explicit(&known, who, memory_order_relaxed);
-    return who;
-}
-
-bool ebb__track_is_on(void)
-{
-    return listener() != NOBODY;
+        who = ask_memcheck(MAKE_DEFINED, (uintptr_t)&who, 0) != 0 ? EBB_TRACK_MEMCHECK : EBB_TRACK_NOBODY;
+    atomic_store_explicit(&ebb__track_listener, who, memory_order_relaxed);
+    return (enum ebb_track)who;
 }
 
 void ebb__track_forbid(const void *p, size_t bytes)
 {
-    int who = listener();
-    if (who == ASAN)
+    enum ebb_track who = ebb__track_find_listener();
+    if (who == EBB_TRACK_ASAN)
         __asan_poison_memory_region(p, bytes);
-    else if (who == MEMCHECK)
+    else if (who == EBB_TRACK_MEMCHECK)
         (void)ask_memcheck(MAKE_NO_ACCESS, (uintptr_t)p, bytes);
 }
 
 void ebb__track_allow(const void *p, size_t bytes)
 {
-    int who = listener();
-    if (who == ASAN)
+    enum ebb_track who = ebb__track_find_listener();
+    if (who == EBB_TRACK_ASAN)
         __asan_unpoison_memory_region(p, bytes);
-    else if (who == MEMCHECK)
+    else if (who == EBB_TRACK_MEMCHECK)
         (void)ask_memcheck(MAKE_UNDEFINED, (uintptr_t)p, bytes);
 }

@@ -7,11 +7,24 @@
 #ifndef EBB_BASE_TRACK_H
 #define EBB_BASE_TRACK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/compiler.h"
+
+enum ebb_track { EBB_TRACK_UNKNOWN, EBB_TRACK_NOBODY, EBB_TRACK_ASAN, EBB_TRACK_MEMCHECK };
+
+/* Who listens; whoever asks first finds out, and all find the same. */
+extern _Atomic int ebb__track_listener;
+enum ebb_track ebb__track_find_listener(void);
+
 /* True when somebody listens to the two below. The answer is the same in the whole life of a process. */
-bool ebb__track_is_on(void);
+EBB_INLINE bool ebb__track_is_on(void)
+{
+    int who = atomic_load_explicit(&ebb__track_listener, memory_order_relaxed);
+    return EBB_UNLIKELY(who != EBB_TRACK_NOBODY) && ebb__track_find_listener() != EBB_TRACK_NOBODY;
+}
 
 /* From now on nobody may touch these bytes; and again everybody may, the content is undefined. An allowed range may end
  * anywhere, and begins at a multiple of 8; a forbidden one has both ends there. */

@@ -14,7 +14,7 @@
  * back, the ledger is told at the end of the turn. Memory in the lane is charged by lane.c, the same way.
  *
  * Invariant (ebb__heap_check)
- *   H12  the ledger's account of the heap is backed units and bytes of the lane
+ *   H13  the ledger's account of the heap is backed units and bytes of the lane
  */
 #include "heap/heap_priv.h"
 

@@ -129,8 +129,14 @@ struct block *ebb__block_take(struct region *r, size_t bytes, size_t least_bytes
 
 struct region *ebb__region_take_first(size_t bytes, unsigned *ret_class, size_t *ret_bytes)
 {
-    *ret_bytes = ebb__block_bytes(bytes);
-    return take(*ret_bytes, ret_class);
+    if (bytes > EBB_SMALL_MAX_BYTES) {
+        *ret_bytes = ebb__block_bytes(bytes);
+        return take(*ret_bytes, ret_class);
+    }
+    unsigned c = ebb__class_of(bytes);
+    *ret_class = c;
+    *ret_bytes = ebb__classes[c].bytes;
+    return ebb__region_source.take(c);
 }
 
 void ebb__region_give_first(struct region *r)

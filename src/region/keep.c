@@ -199,7 +199,7 @@ static struct block *sort_out(struct block **list, size_t most_bytes, enum ebb_r
     return out;
 }
 
-void ebb__keep_round(struct region *r, struct block *dropped, size_t need_bytes, enum ebb_region_keep keep)
+bool ebb__keep_round(struct region *r, struct block *dropped, size_t need_bytes, enum ebb_region_keep keep)
 {
     bool has_kept = atomic_load_explicit(&r->kept, memory_order_relaxed) != NULL;
     if (keep == EBB_REGION_KEEP_FIRST) {
@@ -209,13 +209,13 @@ void ebb__keep_round(struct region *r, struct block *dropped, size_t need_bytes,
             (void)ebb__keep_none(r);
         r->need = (struct need){0};
         r->next_bytes = r->block_bytes;
-        return;
+        return dropped != NULL || has_kept;
     }
     count_round(&r->need, need_bytes);
     if (dropped == NULL && !has_kept) {
         if (r->next_bytes != r->block_bytes) /* blocks apart were taken */
             size_next(r);
-        return;
+        return false;
     }
     size_t need = ebb__need_bytes(&r->need);
     size_t most = need == SIZE_MAX ? SIZE_MAX : ebb__max(need * SPARE, r->block_bytes);
@@ -230,6 +230,7 @@ void ebb__keep_round(struct region *r, struct block *dropped, size_t need_bytes,
     if (out != NULL)
         ebb__region_uncharge(r, ebb__blocks_give(out));
     size_next(r);
+    return true;
 }
 
 /* ---- by whoever decays ---- */

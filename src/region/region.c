@@ -21,12 +21,14 @@
 #define BLOCK_MIN_BYTES     256u
 #define MAX_DEFAULT_BYTES   EBB_MIB(1)
 #define OPTION_MAX_BYTES    EBB_GIB(1)
+#define LINE_BYTES          64u
 #define PIECE_MAX_BYTES     ((size_t)PTRDIFF_MAX / 4) /* sums of a few of these do not overflow */
 #define APART_SHARE         4u
 #define APART_SMALL_BYTES   EBB_KIB(8) /* what costs less to write than a block of its own costs to get */
 #define ALL_FLAGS           (EBB_REGION_ALIGN_8 | EBB_REGION_POISON | EBB_REGION_KEEPS_IDLE)
 
-EBB_STATIC_ASSERT(sizeof(struct region) % 16 == 0, "the pieces of the first block are aligned");
+EBB_STATIC_ASSERT(sizeof(struct region) % LINE_BYTES == 0,
+                  "the pieces of the first block are aligned; see clear()");
 EBB_STATIC_ASSERT(sizeof(struct region) < FIRST_BLOCK_BYTES / 2, "and there is room for some");
 
 /* ---- the current block ---- */
@@ -233,8 +235,8 @@ static void watch_leave(const struct region *r, const struct block *b, const cha
         ebb__watch_leave(r, ebb__block_data(b), cursor, ebb__block_end(r, b), caller);
 }
 
-/* Cuts the region back to a mark that is good. */
-static void cut(struct region *r, const struct ebb_region_mark *m, enum ebb_region_keep keep,
+/* Cuts the region back to a mark that is good. Returns whether blocks were kept or given back. */
+static bool cut(struct region *r, const struct ebb_region_mark *m, enum ebb_region_keep keep,
                 const char *caller)
 {
     size_t before = used_bytes(r);
@@ -259,7 +261,7 @@ static void cut(struct region *r, const struct ebb_region_mark *m, enum ebb_regi
     /* Blocks shall be so large that small pieces do not stand apart in the rounds to come. */
     size_t need = ebb__max(before - used_bytes(r), r->misfit_bytes * APART_SHARE);
     r->misfit_bytes = 0;
-    ebb__keep_round(r, dropped, need, keep);
+    return ebb__keep_round(r, dropped, need, keep) || apart != NULL;
 }
 
 struct ebb_region_mark ebb__region_mark(const struct ebb_region *region)
@@ -268,7 +270,7 @@ struct ebb_region_mark ebb__region_mark(const struct ebb_region *region)
     return (struct ebb_region_mark){r->current, r->apart, r->cleanups, r->open.cursor};
 }
 
-void ebb__region_rollback(struct ebb_region *region, struct ebb_region_mark mark)
+bool ebb__region_rollback(struct ebb_region *region, struct ebb_region_mark mark)
 {
     struct region *r = ebb__region_of(region);
     refuse_in_cleanup(r, "ebb_region_rollback");
@@ -276,16 +278,16 @@ void ebb__region_rollback(struct ebb_region *region, struct ebb_region_mark mark
         ebb__die("ebb_region_rollback: the mark is not one of region %p, or what it marked is gone",
                  (void *)r);
     run_cleanups(r, mark.cleanup);
-    cut(r, &mark, EBB_REGION_KEEP_LARGEST, "ebb_region_rollback");
+    return cut(r, &mark, EBB_REGION_KEEP_LARGEST, "ebb_region_rollback");
 }
 
-void ebb__region_reset(struct ebb_region *region, enum ebb_region_keep keep)
+bool ebb__region_reset(struct ebb_region *region, enum ebb_region_keep keep)
 {
     struct region *r = ebb__region_of(region);
     const struct ebb_region_mark start = {&r->first, NULL, NULL, ebb__block_data(&r->first)};
     refuse_in_cleanup(r, "ebb_region_reset");
     run_cleanups(r, NULL);
-    cut(r, &start, keep, "ebb_region_reset");
+    return cut(r, &start, keep, "ebb_region_reset");
 }
 
 /* ---- life ---- */
@@ -303,6 +305,17 @@ static size_t or_default(size_t value, size_t if_zero)
     return value != 0 ? value : if_zero;
 }
 
+/* A line at a time: for the whole compilers take an instruction that needs 30 cycles to begin. */
+static void clear(struct region *r)
+{
+    char *line = (char *)r;
+    for (size_t i = 0; i < sizeof(*r) / LINE_BYTES; i++) {
+        memset(line, 0, LINE_BYTES);
+        line += LINE_BYTES;
+        EBB_KEEP(line);
+    }
+}
+
 struct ebb_region *ebb__region_create(const struct ebb_region_options *options)
 {
     static const struct ebb_region_options none = {.size_of_struct = sizeof(none)};
@@ -312,16 +325,16 @@ struct ebb_region *ebb__region_create(const struct ebb_region_options *options)
     struct region *r = ebb__region_take_first(sizeof(*r) + first, &class, &bytes);
     if (r == NULL)
         return NULL;
-    *r = (struct region){
-        .open.align_mask = o->flags & EBB_REGION_ALIGN_8 ? ~(size_t)7 : ~(size_t)15,
-        .flags = o->flags,
-        .watch = (uint8_t)ebb__watch_kind(o->flags),
-        .limit_bytes = o->limit_bytes,
-        .over_limit = o->over_limit,
-        .arg = o->arg,
-        .block_bytes = ebb__max(or_default(o->block_bytes, BLOCK_DEFAULT_BYTES), BLOCK_MIN_BYTES),
-        .first = {.bytes = bytes, .class = class},
-    };
+    clear(r);
+    r->open.align_mask = o->flags & EBB_REGION_ALIGN_8 ? ~(size_t)7 : ~(size_t)15;
+    r->flags = o->flags;
+    r->watch = (uint8_t)ebb__watch_kind(o->flags);
+    r->limit_bytes = o->limit_bytes;
+    r->over_limit = o->over_limit;
+    r->arg = o->arg;
+    r->first.bytes = bytes;
+    r->first.class = class;
+    r->block_bytes = ebb__max(or_default(o->block_bytes, BLOCK_DEFAULT_BYTES), BLOCK_MIN_BYTES);
     r->max_block_bytes = ebb__max(or_default(o->max_block_bytes, MAX_DEFAULT_BYTES), r->block_bytes);
     r->next_bytes = r->block_bytes;
     r->blocks_taken = 1;
@@ -332,17 +345,22 @@ struct ebb_region *ebb__region_create(const struct ebb_region_options *options)
     return &r->open;
 }
 
-void ebb__region_destroy(struct ebb_region *region)
+bool ebb__region_destroy(struct ebb_region *region)
 {
     struct region *r = ebb__region_of(region);
     const struct ebb_region_mark start = {&r->first, NULL, NULL, ebb__block_data(&r->first)};
     refuse_in_cleanup(r, "ebb_region_destroy");
-    run_cleanups(r, NULL);
-    ebb__keep_forget(r);
+    if (r->cleanups != NULL)
+        run_cleanups(r, NULL);
+    if (r->listed_in != 0)
+        ebb__keep_forget(r);
+    bool gave = false;
     if (r->current != &r->first || r->apart != NULL || r->watch != EBB_WATCH_NONE ||
         atomic_load_explicit(&r->kept, memory_order_relaxed) != NULL)
-        cut(r, &start, EBB_REGION_KEEP_FIRST, "ebb_region_destroy");
+        gave = cut(r, &start, EBB_REGION_KEEP_FIRST, "ebb_region_destroy");
+    gave |= r->first.class == 0;
     ebb__region_give_first(r);
+    return gave;
 }
 
 int64_t ebb__region_limit(struct ebb_region *region, int64_t limit_bytes)

@@ -13,9 +13,11 @@
 #include "base/base.h"
 #include "ebb/region.h"
 
+/* Those that return bool: whether blocks besides the first were kept or given back, so that somebody should look after them. */
+
 /* pre: options are good, or NULL. NULL when memory is refused. */
 struct ebb_region *ebb__region_create(const struct ebb_region_options *options);
-void ebb__region_destroy(struct ebb_region *region);
+bool ebb__region_destroy(struct ebb_region *region);
 
 /* The options can be taken: 0, or -EINVAL. */
 int ebb__region_options_check(const struct ebb_region_options *options);
@@ -24,8 +26,8 @@ int ebb__region_options_check(const struct ebb_region_options *options);
 void *ebb__region_alloc(struct ebb_region *region, size_t bytes, size_t align);
 
 struct ebb_region_mark ebb__region_mark(const struct ebb_region *region);
-void ebb__region_rollback(struct ebb_region *region, struct ebb_region_mark mark);
-void ebb__region_reset(struct ebb_region *region, enum ebb_region_keep keep);
+bool ebb__region_rollback(struct ebb_region *region, struct ebb_region_mark mark);
+bool ebb__region_reset(struct ebb_region *region, enum ebb_region_keep keep);
 
 int ebb__region_cleanup_add(struct ebb_region *region, void (*fn)(void *arg), void *arg);
 int ebb__region_cleanup_cancel(struct ebb_region *region, void (*fn)(void *arg), void *arg);

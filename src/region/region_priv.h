@@ -149,8 +149,8 @@ void ebb__region_give_first(struct region *r);
 struct block *ebb__keep_take(struct region *r, size_t bytes);
 
 /* Sorts the blocks of a round that has ended, and needed so many bytes, among the kept ones; keeps none, the largest, or all that the
- * last rounds needed; gives the others back. */
-void ebb__keep_round(struct region *r, struct block *dropped, size_t need_bytes, enum ebb_region_keep keep);
+ * last rounds needed; gives the others back. Returns whether there were any. */
+bool ebb__keep_round(struct region *r, struct block *dropped, size_t need_bytes, enum ebb_region_keep keep);
 
 /* Takes the list of kept blocks out of everybody's reach, and puts it back. */
 struct block *ebb__keep_hide(struct region *r);

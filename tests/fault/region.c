@@ -46,7 +46,8 @@ static void leave_nothing(void)
     void *p;
     ebb_fake.commit_bytes = ebb_fake.committed_bytes;
     for (size_t bytes = EBB_MIB(2); bytes >= EBB_KIB(4); bytes /= 2)
-        while (ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, false) != NULL)
+        while (ebb__heap_region_span_alloc(bytes) != NULL ||
+               ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, false) != NULL)
             ;
     ebb_thread_flush();
     for (unsigned c = EBB_CLASS_COUNT - 1; c >= 1; c--)
