@@ -86,7 +86,9 @@ static void errors_are_in_errno(void)
     expect_error(ebb_region_create(&(struct ebb_region_options){0}), EINVAL);
     EXPECT_EQ(ebb_region_stats_get(region, &s), -EINVAL);
     (void)ebb_region_limit(region, 1);
-    expect_error(ebb_region_strdup(region, (char[2000]){[0 ... 1998] = 'x'}), ENOMEM);
+    static char text[2000];
+    memset(text, 'x', sizeof(text) - 1);
+    expect_error(ebb_region_strdup(region, text), ENOMEM);
     errno = 77;
     ebb_region_rollback(region, ebb_region_mark(region));
     ebb_region_reset(region, EBB_REGION_KEEP_ALL);

@@ -159,6 +159,7 @@ int main(void)
         CASE(each_invariant_is_looked_at),
         CASE(the_pattern_is_looked_at),
     };
+    unwatched();
     small_reservations();
     return RUN_CASES(cases);
 }

@@ -315,6 +315,7 @@ int main(void)
         CASE(kept_blocks_make_room_in_the_kernel),
         CASE(a_child_goes_on),
     };
+    unwatched();
     small_reservations();
     return RUN_CASES(cases);
 }

@@ -316,6 +316,7 @@ int main(void)
         CASE(bad_options),
         CASE(odd_options),
     };
+    unwatched();
     small_reservations();
     return RUN_CASES(cases);
 }

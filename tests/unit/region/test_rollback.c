@@ -275,6 +275,7 @@ int main(void)
         CASE(cleanups_must_not_go_back),
         CASE(a_cleanup_without_memory),
     };
+    unwatched();
     small_reservations();
     return RUN_CASES(cases);
 }
