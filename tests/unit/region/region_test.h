@@ -10,7 +10,7 @@
 #include "region/region_priv.h"
 
 /* In the library this is floor 6; here the slow half stands alone. */
-static int unexpected_slow;
+static _Atomic int unexpected_slow;
 
 void *ebb_region_alloc_slow(struct ebb_region *region, size_t size_bytes)
 {

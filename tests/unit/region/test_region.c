@@ -26,7 +26,7 @@ static void pieces_lie_side_by_side(void)
         EXPECT_EQ(apart, ebb__align_up(bytes == 1 ? 1 : bytes - 1, 16));
         before = p;
     }
-    EXPECT_EQ(unexpected_slow, 0);
+    EXPECT_EQ(atomic_load(&unexpected_slow), 0);
     EXPECT_EQ(figures(region).blocks_taken, 1);
     REGION_OK(region);
     ebb__region_destroy(region);
@@ -65,13 +65,13 @@ static void blocks_are_used_to_the_end(void)
     struct ebb_region *region = ebb__region_create(NULL);
     size_t room = (size_t)(region->limit - region->cursor);
     char *p = ebb_region_alloc(region, room);
-    EXPECT(p != NULL && region->cursor == region->limit && unexpected_slow == 0);
+    EXPECT(p != NULL && region->cursor == region->limit && atomic_load(&unexpected_slow) == 0);
     memset(p, 1, room);
     REGION_OK(region);
     EXPECT(ebb_region_alloc(region, 0) != NULL);
-    EXPECT_EQ(unexpected_slow, 0);
+    EXPECT_EQ(atomic_load(&unexpected_slow), 0);
     EXPECT(ebb_region_alloc(region, 1) != NULL);
-    EXPECT_EQ(unexpected_slow, 1);
+    EXPECT_EQ(atomic_load(&unexpected_slow), 1);
     REGION_OK(region);
     ebb__region_destroy(region);
 }

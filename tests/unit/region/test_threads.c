@@ -69,6 +69,7 @@ static void decay_meets_owners(void)
     pthread_t threads[OWNERS];
     uint64_t seed = support_seed("threads");
     size_t decayed = 0;
+    EXPECT_EQ(ebb__heap_init(), 0); /* as a process has it done before it has threads */
     for (uintptr_t i = 0; i < OWNERS; i++)
         EXPECT(pthread_create(&threads[i], NULL, own, (void *)(uintptr_t)(seed + i)) == 0);
     while (atomic_load(&working) != 0)
