@@ -148,10 +148,10 @@ EBB_API void ebb_region_reset(struct ebb_region *region, enum ebb_region_keep ke
 /* Calls fn(arg) when what is allocated now goes: at a rollback to a mark made before, a reset, or the end of the region; once, in
  * reverse order, before any memory is given back. It may use the region's memory, allocate from it, and register and cancel
  * cleanups; it must not roll back, reset or destroy this region. 0 or -ENOMEM: then fn will not be called.
- * Cost: 24 bytes of the region. */
+ * Cost: a piece of 24 bytes. */
 EBB_API int ebb_region_cleanup_add(struct ebb_region *region, void (*fn)(void *arg), void *arg);
 
-/* Takes back the last registration of fn with arg. 0, or -ENOENT. Cost: looks through those that came later. */
+/* Takes back the last registration of fn with arg; marks stay good. 0, or -ENOENT. Cost: looks through those that came later. */
 EBB_API int ebb_region_cleanup_cancel(struct ebb_region *region, void (*fn)(void *arg), void *arg);
 
 /* ---- limits and figures ---- */

@@ -155,12 +155,12 @@ int ebb__region_cleanup_add(struct ebb_region *region, void (*fn)(void *arg), vo
     return 0;
 }
 
+/* It stays in the list, for a mark may name it. */
 int ebb__region_cleanup_cancel(struct ebb_region *region, void (*fn)(void *arg), void *arg)
 {
-    struct region *r = ebb__region_of(region);
-    for (struct cleanup **at = &r->cleanups; *at != NULL; at = &(*at)->before)
-        if ((*at)->fn == fn && (*at)->arg == arg) {
-            *at = (*at)->before;
+    for (struct cleanup *c = ebb__region_of(region)->cleanups; c != NULL; c = c->before)
+        if (c->fn == fn && c->arg == arg) {
+            c->fn = NULL;
             return 0;
         }
     return -ENOENT;
@@ -173,7 +173,8 @@ static void run_cleanups(struct region *r, const struct cleanup *last)
     while (r->cleanups != last) {
         const struct cleanup *c = r->cleanups;
         r->cleanups = c->before;
-        c->fn(c->arg);
+        if (c->fn != NULL)
+            c->fn(c->arg);
     }
     r->in_cleanup = 0;
 }

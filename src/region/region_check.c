@@ -15,7 +15,7 @@ void ebb__region_stats(const struct ebb_region *region, struct ebb_region_stats 
     const struct region *r = ebb__region_of(region);
     size_t cleanups = 0;
     for (const struct cleanup *c = r->cleanups; c != NULL; c = c->before)
-        cleanups++;
+        cleanups += c->fn != NULL;
     /* Kept blocks may be taken away while we look at them: what is not in use is kept, whatever the list is. */
     size_t held = ebb__region_held_bytes(r), in_use = r->first.bytes + sum_bytes(r->apart);
     for (const struct block *b = r->current; b != &r->first; b = b->below)
@@ -137,9 +137,7 @@ int ebb__region_check(const struct ebb_region *region)
         return rc;
     EBB_HOLDS("R3", k.bytes == ebb__region_held_bytes(r), k.bytes, ebb__region_held_bytes(r));
     for (const struct cleanup *c = r->cleanups; c != NULL; c = c->before)
-        EBB_HOLDS("R6",
-                  c->fn != NULL &&
-                      (is_within(r, r->current, c, sizeof(*c)) || is_within(r, r->apart, c, sizeof(*c))),
-                  c, c->fn);
+        EBB_HOLDS("R6", is_within(r, r->current, c, sizeof(*c)) || is_within(r, r->apart, c, sizeof(*c)), c,
+                  c->fn);
     return 0;
 }

@@ -28,7 +28,7 @@
  *   R3  charged bytes are the blocks' bytes: first, current, apart and kept ones
  *   R4  closed_bytes are what is used of the blocks below the current one, apart_bytes what is used of those apart
  *   R5  kept blocks are sorted, the largest first
- *   R6  cleanups lie in blocks of the region, registered ones only
+ *   R6  cleanups lie in what is used of the region's blocks
  *   R7  a region that keeps blocks which may decay is in the list of its shard, once
  *   R8  where free bytes are filled, those of the current block hold the pattern
  */
@@ -52,7 +52,7 @@ EBB_STATIC_ASSERT(sizeof(struct block) % 16 == 0, "pieces behind it are aligned"
 
 struct cleanup {
     struct cleanup *before; /* registered before this one */
-    void (*fn)(void *arg);
+    void (*fn)(void *arg);  /* NULL: cancelled */
     void *arg;
 };
 

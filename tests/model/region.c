@@ -174,15 +174,15 @@ static void add_cleanup(struct oracle *o)
     o->cleanups[o->cleanup_count++] = tag;
 }
 
-/* Only such as came after the last mark: one that is cancelled below a mark would be missed by it. */
 static void cancel_cleanup(struct oracle *o)
 {
-    unsigned floor = o->mark_count != 0 ? o->marks[o->mark_count - 1].cleanups : 0;
-    if (o->cleanup_count <= floor)
+    if (o->cleanup_count == 0)
         return;
-    unsigned i = (unsigned)support_between(&rng, floor, o->cleanup_count - 1);
+    unsigned i = (unsigned)support_below(&rng, o->cleanup_count);
     EXPECT_EQ(ebb_region_cleanup_cancel(o->region, on_cleanup, (void *)(uintptr_t)o->cleanups[i]), 0);
     memmove(&o->cleanups[i], &o->cleanups[i + 1], (--o->cleanup_count - i) * sizeof(o->cleanups[0]));
+    for (unsigned m = 0; m < o->mark_count; m++)
+        o->marks[m].cleanups -= o->marks[m].cleanups > i;
 }
 
 static void mark(struct oracle *o)

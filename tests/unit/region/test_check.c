@@ -82,9 +82,11 @@ static void cleanup_outside(struct region *r)
     static struct cleanup stray = {NULL, free, NULL};
     r->cleanups = &stray;
 }
-static void cleanup_of_nothing(struct region *r)
+static void cleanup_in_free_bytes(struct region *r)
 {
-    r->cleanups->fn = NULL;
+    struct cleanup *c = (struct cleanup *)(void *)r->open.cursor;
+    *c = *r->cleanups;
+    r->cleanups = c;
 }
 static void in_no_list(struct region *r)
 {
@@ -119,7 +121,7 @@ static void each_invariant_is_looked_at(void)
         {apart_wrong, "R4"},
         {kept_not_sorted, "R5"},
         {cleanup_outside, "R6"},
-        {cleanup_of_nothing, "R6"},
+        {cleanup_in_free_bytes, "R6"},
         {in_no_list, "R7"},
     };
     for (size_t i = 0; i < EBB_ARRAY_COUNT(rows); i++) {

@@ -179,9 +179,17 @@ static void cleanups_can_be_cancelled(void)
     EXPECT_EQ(ebb__region_cleanup_cancel(region, trace_one, (void *)(uintptr_t)(names + 1)), 0);
     EXPECT_EQ(ebb__region_cleanup_cancel(region, trace_one, (void *)(uintptr_t)(names + 1)), -ENOENT);
     EXPECT_EQ(ebb__region_cleanup_cancel(region, free, (void *)(uintptr_t)names), -ENOENT);
+    EXPECT_EQ(figures(region).cleanups, 2);
+    /* A mark is good also when what it saw last was cancelled since. */
+    struct ebb_region_mark mark = ebb__region_mark(region);
+    EXPECT_EQ(ebb__region_cleanup_cancel(region, trace_one, (void *)(uintptr_t)names), 0);
+    add(region, names + 1);
+    ebb__region_rollback(region, mark);
+    expect_trace("b");
+    add(region, names);
     REGION_OK(region);
     ebb__region_destroy(region);
-    expect_trace("ca");
+    expect_trace("ac");
 }
 
 /* What a cleanup may do: read what it was given, allocate, add and cancel. */
