@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Regions beside talloc, APR pools, GNU obstack and plain malloc at the same work, see README.md.
 
-For each work and kind: nanoseconds for each piece (its writing and reading included), peak memory above the program's own,
-and what was asked of malloc (of ebb: blocks taken from its heap). Rounds alternate between the kinds; figures are medians.
+For each work and kind: nanoseconds for each piece (its writing and reading included), peak memory above the program's own, and
+how often malloc or mmap was asked for memory (of ebb: blocks taken from its heap). Rounds alternate between the kinds; the
+figures are medians.
 """
 import argparse
 import csv
@@ -81,7 +82,7 @@ def verdict(figures):
 
 def tables(results, kinds):
     """Three tables as texts: time, memory, upstream."""
-    titles = [('ns for a piece', '{:.2f}'), ('peak KiB', '{:.0f}'), ('asked of malloc', '{:.0f}')]
+    titles = [('ns for a piece', '{:.2f}'), ('peak KiB', '{:.0f}'), ('asked for memory', '{:.0f}')]
     for which, (title, form) in enumerate(titles):
         lines = [[title, *kinds] + (['ebb / best peer'] if which == 0 else [])]
         for work, figures in results.items():
