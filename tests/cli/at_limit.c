@@ -64,7 +64,7 @@ static void free_all(struct list **list)
 
 int main(int argc, char **argv)
 {
-    size_t mapped = argc > 1 ? (size_t)atol(argv[1]) << 20 : 0;
+    size_t mapped = argc > 1 ? strtoul(argv[1], NULL, 10) << 20 : 0;
     static char out[512];
     struct list *list = NULL;
     struct rusage usage;

@@ -104,7 +104,8 @@ def sqlite_says_out_of_memory_and_goes_on():
 
 QUERIES = (
     "SELECT SQL_NO_CACHE COUNT(*) FROM (SELECT pad, k FROM t ORDER BY pad, k LIMIT 100000) x",
-    "SELECT SQL_NO_CACHE COUNT(*) FROM (SELECT k, pad FROM t LIMIT 4000) a JOIN (SELECT k, pad FROM t LIMIT 4000) b ON a.pad = b.pad",
+    "SELECT SQL_NO_CACHE COUNT(*) FROM (SELECT k, pad FROM t LIMIT 4000) a "
+    "JOIN (SELECT k, pad FROM t LIMIT 4000) b ON a.pad = b.pad",
     "CREATE TEMPORARY TABLE h ENGINE=MEMORY AS SELECT k, LEFT(pad, 60) p FROM t; SELECT COUNT(*) FROM h",
     "SELECT SQL_NO_CACHE LENGTH(GROUP_CONCAT(pad ORDER BY pad)) FROM t",
 )
@@ -119,7 +120,8 @@ def storm(server, rounds):
         for turn in range(rounds):
             text = ("SET SESSION sort_buffer_size=33554432, join_buffer_size=33554432, group_concat_max_len=200000000,"
                     "max_heap_table_size=67108864, tmp_table_size=67108864; ") + QUERIES[(number + turn) % len(QUERIES)]
-            done = subprocess.run([*server.client, "-D", "test", "-e", text], capture_output=True, text=True, timeout=240, check=False)
+            done = subprocess.run([*server.client, "-D", "test", "-e", text], capture_output=True, text=True, timeout=240,
+                                  check=False)
             (answers if done.returncode == 0 else errors).append(done.stdout if done.returncode == 0 else done.stderr.strip())
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
@@ -146,7 +148,8 @@ def mariadb_fails_queries_and_keeps_serving():
         for line in sorted(set(errors))[:6]:
             print("# " + line[:160], flush=True)
         if server.process.poll() is not None:
-            print(open(server.log).read()[-3500:])
+            with open(server.log, encoding="utf-8", errors="replace") as log:
+                print("# " + log.read()[-4000:].replace("\n", "\n# "), flush=True)
         equal(server.process.poll(), None)
         equal(server.ask("SELECT COUNT(*) FROM test.t"), str(1 << 16))
         assert answers and errors, (len(answers), len(errors))
