@@ -66,6 +66,8 @@ struct ebb_region {
     2u /* free bytes are filled, and looked at when they are handed out: slow, finds late writers */
 #define EBB_REGION_KEEPS_IDLE 4u /* kept blocks stay however long nobody uses them */
 
+struct ebb_budget_account; /* <ebb/budget.h> */
+
 /* What a region is to be like; 0 is the default of each. Grows at its end in later versions: set size_of_struct =
  * sizeof(struct ebb_region_options), and everything else to 0 first. */
 struct ebb_region_options {
@@ -79,6 +81,9 @@ struct ebb_region_options {
      * call ebb_region_limit() and ebb_region_stats_get(), nothing else of this region. NULL refuses. */
     int (*over_limit)(struct ebb_region *region, size_t wanted_bytes, void *arg);
     void *arg; /* of over_limit */
+    /* Charged for the bytes of all blocks, by credit of the thread; its limits refuse as limit_bytes does. Made below
+     * ebb_budget_heap(), because blocks of the heap are what a region is made of; must outlive the region. NULL: nobody. */
+    struct ebb_budget_account *account;
 };
 
 /* A region; options NULL: the defaults. NULL with ENOMEM, or EINVAL when options are not of a known size, a flag is

@@ -72,15 +72,20 @@ size_t ebb__blocks_give(struct block *list)
 
 /* ---- charging ---- */
 
-void ebb__region_charge(struct region *r, size_t bytes)
+bool ebb__region_charge(struct region *r, size_t bytes)
 {
+    if (r->account != NULL && ebb__ledger_charge_credit(r->account, bytes) != 0)
+        return false;
     r->charged_bytes += bytes;
     r->peak_bytes = ebb__max(r->peak_bytes, ebb__region_held_bytes(r));
+    return true;
 }
 
 void ebb__region_uncharge(struct region *r, size_t bytes)
 {
     r->charged_bytes -= bytes;
+    if (r->account != NULL && bytes != 0)
+        ebb__ledger_uncharge_credit(r->account, bytes);
 }
 
 /* Whether the region may hold so many bytes more; kept blocks go before it may not. */
@@ -112,15 +117,23 @@ struct block *ebb__block_take(struct region *r, size_t bytes, size_t least_bytes
         if (bytes < least && !is_allowed(r, bytes = least))
             return NULL;
     }
+    if (!ebb__region_charge(r,
+                            bytes)) { /* the account has less room: kept blocks go, and the least will do */
+        (void)ebb__keep_none(r);
+        if (!ebb__region_charge(r, bytes = least))
+            return NULL;
+    }
     struct block *b = take(bytes, &class);
     if (b == NULL && (ebb__keep_none(r) != 0 || least < bytes)) {
+        ebb__region_uncharge(r, bytes - least);
         bytes = least;
         b = take(bytes, &class);
     }
-    if (b == NULL)
+    if (b == NULL) {
+        ebb__region_uncharge(r, bytes);
         return NULL;
+    }
     *b = (struct block){.bytes = bytes, .class = class};
-    ebb__region_charge(r, bytes);
     r->blocks_taken++;
     if (r->watch != EBB_WATCH_NONE)
         ebb__watch_free(r, ebb__block_data(b), ebb__block_end(r, b));

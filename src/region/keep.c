@@ -247,6 +247,8 @@ static void take_idle(struct region *r, struct block **list)
     atomic_store_explicit(&r->decayed_bytes,
                           atomic_load_explicit(&r->decayed_bytes, memory_order_relaxed) + bytes,
                           memory_order_relaxed);
+    if (r->account != NULL && bytes != 0)
+        ebb__ledger_uncharge(r->account, bytes);
 }
 
 static size_t decay(uint32_t least_age)

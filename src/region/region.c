@@ -335,11 +335,18 @@ struct ebb_region *ebb__region_create(const struct ebb_region_options *options)
     r->arg = o->arg;
     r->first.bytes = bytes;
     r->first.class = class;
-    r->block_bytes = ebb__max(or_default(o->block_bytes, BLOCK_DEFAULT_BYTES), BLOCK_MIN_BYTES);
-    r->max_block_bytes = ebb__max(or_default(o->max_block_bytes, MAX_DEFAULT_BYTES), r->block_bytes);
+    r->block_bytes = (uint32_t)ebb__max(or_default(o->block_bytes, BLOCK_DEFAULT_BYTES), BLOCK_MIN_BYTES);
+    r->max_block_bytes =
+        (uint32_t)ebb__max(or_default(o->max_block_bytes, MAX_DEFAULT_BYTES), r->block_bytes);
     r->next_bytes = r->block_bytes;
     r->blocks_taken = 1;
-    ebb__region_charge(r, bytes);
+    r->account = o->account;
+    if (!ebb__region_charge(r, bytes)) {
+        r->account = NULL;
+        r->charged_bytes = bytes; /* which giving it takes off */
+        ebb__region_give_first(r);
+        return NULL;
+    }
     set_current(r, &r->first, ebb__block_data(&r->first));
     if (r->watch != EBB_WATCH_NONE)
         ebb__watch_free(r, r->open.cursor, r->end);

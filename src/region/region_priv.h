@@ -38,6 +38,7 @@
 #include "base/track.h"
 #include "conf/conf.h"
 #include "heap/heap.h"
+#include "ledger/ledger.h"
 #include "region/region.h"
 
 /* At the head of each block; the current one's cursor and end are in the region. */
@@ -72,14 +73,15 @@ struct region {
     struct block *current;
     struct block *apart;
     struct cleanup *cleanups;
-    _Atomic(struct block *) kept; /* taken out as a whole, by the owner or by who decays */
-    size_t charged_bytes;         /* by the owner */
-    _Atomic size_t decayed_bytes; /* of these, uncharged since by who decays */
+    _Atomic(struct block *) kept;       /* taken out as a whole, by the owner or by who decays */
+    size_t charged_bytes;               /* by the owner */
+    struct ebb_budget_account *account; /* charged for them too, or NULL */
+    _Atomic size_t decayed_bytes;       /* of these, uncharged since by who decays */
     size_t peak_bytes;
     size_t limit_bytes; /* 0: none */
     size_t closed_bytes, apart_bytes;
-    size_t next_bytes; /* size of the next block */
-    size_t block_bytes, max_block_bytes;
+    size_t next_bytes;                     /* size of the next block */
+    uint32_t block_bytes, max_block_bytes; /* 1 GiB at most */
     size_t
         misfit_bytes; /* largest of the small pieces that did not fit where the region was, in this round */
     struct need need;
@@ -140,7 +142,7 @@ void ebb__region_uncharge(struct region *r, size_t bytes);
 
 /* The region itself, and its end. */
 struct region *ebb__region_take_first(size_t bytes, unsigned *ret_class, size_t *ret_bytes);
-void ebb__region_charge(struct region *r, size_t bytes);
+bool ebb__region_charge(struct region *r, size_t bytes); /* false: the account has no room */
 void ebb__region_give_first(struct region *r);
 
 /* ---- keep.c ---- */

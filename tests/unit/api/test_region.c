@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include "api/api.h"
+#include "ebb/budget.h"
 #include "ebb/region.h"
 #include "governor/governor.h"
 #include "os/fake.h"
@@ -496,6 +497,39 @@ static void as_in_8_0(void)
 
 /* ---- with the rest of the library ---- */
 
+static void an_account_is_charged_and_refuses(void)
+{
+    struct ebb_budget_account *account;
+    EXPECT_EQ(ebb_budget_create(ebb_budget_heap(), "statements", EBB_BUDGET_QUERY, &account), 0);
+    const struct ebb_region_options o = {.size_of_struct = sizeof(o), .account = account};
+    struct ebb_region *region = ebb_region_create(&o), *other = ebb_region_create(&o);
+    for (unsigned i = 0; i < 10000; i++)
+        EXPECT(ebb_region_alloc(region, 100) != NULL);
+    EXPECT_EQ(ebb_budget_exact(account), figures(region).held_bytes + figures(other).held_bytes);
+    size_t process = ebb_budget_exact(ebb_budget_process());
+    (void)ebb_budget_limit(account, EBB_BUDGET_HARD, (int64_t)ebb_budget_exact(account) + EBB_KIB(64));
+    size_t more = 0;
+    errno = 0;
+    while (ebb_region_alloc(region, 100) != NULL)
+        more += 100;
+    EXPECT(errno == ENOMEM && more < EBB_MIB(3));
+    EXPECT(ebb_budget_exact(account) <= (size_t)ebb_budget_limit(account, EBB_BUDGET_HARD, -1));
+    EXPECT(ebb_region_alloc(other, 100) != NULL); /* what its block has left needs no charge */
+    ebb_region_reset(region, EBB_REGION_KEEP_ALL);
+    EXPECT_EQ(ebb_trim(0), 1); /* kept blocks go, and off the account */
+    EXPECT_EQ(ebb_budget_exact(account), figures(region).held_bytes + figures(other).held_bytes);
+    EXPECT(ebb_budget_exact(ebb_budget_process()) < process);
+    EXPECT_EQ(ebb_budget_destroy(account), -EBUSY);
+    ebb_region_destroy(region);
+    ebb_region_destroy(other);
+    EXPECT_EQ(ebb_budget_exact(account), 0);
+    (void)ebb_budget_limit(account, EBB_BUDGET_HARD, 100);
+    EXPECT(ebb_region_create(&o) == NULL && errno == ENOMEM);
+    EXPECT_EQ(ebb_budget_check(), 0);
+    EXPECT_EQ(ebb_budget_destroy(account), 0);
+    EXPECT_EQ(live_blocks(), 0);
+}
+
 static void a_trim_takes_what_is_kept(void)
 {
     struct ebb_region *region = ebb_region_create(NULL);
@@ -521,6 +555,7 @@ int main(void)
         CASE(savepoints_roll_back),
         CASE(as_in_5_7),
         CASE(as_in_8_0),
+        CASE(an_account_is_charged_and_refuses),
         CASE(a_trim_takes_what_is_kept),
     };
     small_reservations();
