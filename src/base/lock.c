@@ -59,7 +59,7 @@ void ebb__lock_note(uint32_t rank, bool taken)
 
 bool ebb__lock_none_held(void)
 {
-    return (held_ranks & ~(UINT32_C(1) << EBB_RANK_RETURN)) == 0;
+    return (held_ranks & ~(UINT32_C(1) << EBB_RANK_RETURN | UINT32_C(1) << EBB_RANK_LIMITS)) == 0;
 }
 #else
 void ebb__lock_note(uint32_t rank, bool taken)

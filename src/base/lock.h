@@ -95,7 +95,7 @@ EBB_INLINE void ebb__lock_reset(struct ebb_lock *lock)
 }
 
 /* Debug builds: true when the calling thread holds no lock that malloc or free may have to wait for: none of ours but
- * EBB_RANK_RETURN (always true otherwise). */
+ * EBB_RANK_RETURN and, near a limit, EBB_RANK_LIMITS (always true otherwise). */
 bool ebb__lock_none_held(void);
 
 #endif

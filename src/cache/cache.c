@@ -131,9 +131,8 @@ static bool grow_room(struct thread_cache *tc, unsigned c)
 
 static void *take_direct(unsigned c)
 {
-    void *block = NULL;
-    (void)ebb__heap_take(c, &block, 1);
-    return block;
+    void *block;
+    return ebb__heap_take(c, &block, 1) != 0 ? block : NULL;
 }
 
 /* How many blocks this refill takes: doubles from one refill to the next. */

@@ -24,7 +24,7 @@ int ebb__heap_init(void);
 /* ---- blocks of a size class ---- */
 
 /* Takes up to `want` blocks of class c, lowest addresses last, so that a stack of them hands out rising
- * addresses. Returns how many, 0 when the kernel refuses memory. Cost: one lock, one bit operation a block.
+ * addresses. Returns how many, 0 when the kernel or the ledger refuses memory; what lies behind them in ret_blocks means nothing. Cost: one lock, one bit operation a block.
  */
 unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want);
 

@@ -10,9 +10,8 @@
 
 static void *take_from_heap(unsigned c)
 {
-    void *p = NULL;
-    (void)ebb__heap_take(c, &p, 1);
-    return p;
+    void *p;
+    return ebb__heap_take(c, &p, 1) != 0 ? p : NULL;
 }
 
 static void give_to_heap(unsigned c, void *block)

@@ -11,6 +11,7 @@
 
 #include "cache/cache.h"
 #include "conf/conf.h"
+#include "ebb/budget.h"
 #include "ebb/malloc.h"
 #include "heap/heap.h"
 #include "os/fake.h"
@@ -120,6 +121,13 @@ static void one_thread(size_t slots, size_t cap_bytes, void (*between)(struct or
     end(all, 1);
 }
 
+static bool ledger_is_within(size_t limit_bytes)
+{
+    struct ebb_budget_stats s = {.size_of_struct = sizeof(s)};
+    return ebb_budget_stats(ebb_budget_process(), &s) == 0 && s.refusals != 0 && s.peak_bytes <= limit_bytes &&
+           s.peak_bytes > limit_bytes / 2 && ebb_budget_check() == 0;
+}
+
 static void with_pages(size_t page_bytes)
 {
     ebb_fake.page_bytes = page_bytes;
@@ -162,6 +170,14 @@ static void commit_limit(void)
 {
     ebb_fake.commit_bytes = EBB_MIB(60);
     one_thread(3000, EBB_MIB(300), plain);
+}
+
+/* The same by the ledger: it is never passed, and what was refused is not held. */
+static void hard_limit(void)
+{
+    (void)ebb_budget_limit(ebb_budget_process(), EBB_BUDGET_HARD, EBB_MIB(60));
+    one_thread(3000, EBB_MIB(300), plain);
+    EXPECT(ledger_is_within(EBB_MIB(60)));
 }
 
 static void address_space_limit(void)
@@ -272,6 +288,13 @@ static void several_threads_with_a_limit(void)
     threads_over(EBB_MIB(400));
 }
 
+static void several_threads_with_a_hard_limit(void)
+{
+    (void)ebb_budget_limit(ebb_budget_process(), EBB_BUDGET_HARD, EBB_MIB(80));
+    threads_over(EBB_MIB(400));
+    EXPECT(ledger_is_within(EBB_MIB(80)));
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -287,11 +310,13 @@ static const struct {
     SCENARIO(no_caches, 100000),
     SCENARIO(small_caches, 100000),
     SCENARIO(commit_limit, 100000),
+    SCENARIO(hard_limit, 100000),
     SCENARIO(address_space_limit, 100000),
     SCENARIO(failing_kernel, 100000),
     SCENARIO(failing_kernel_with_large_pages, 100000),
     SCENARIO(several_threads, 200000),
     SCENARIO(several_threads_with_a_limit, 200000),
+    SCENARIO(several_threads_with_a_hard_limit, 200000),
 #undef SCENARIO
 };
 
