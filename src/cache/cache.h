@@ -165,6 +165,12 @@ void ebb__cache_grow_older(void);
  * life that we do. Set by the floor above. */
 extern void (*ebb__cache_thread_ended)(void);
 
+/* From the constructor and in a fork child: the calling thread is the process's main one; false: nobody knows. */
+void ebb__cache_set_main(bool is_main);
+
+/* Whether that function will be called when the main thread ends. */
+bool ebb__cache_hears_main(void);
+
 /* Threads that have a cache now. */
 uint32_t ebb__cache_threads(void);
 

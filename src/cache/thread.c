@@ -37,6 +37,8 @@ struct ebb_lock ebb__caches_lock = EBB_LOCK_INIT(EBB_RANK_CACHES);
 _Atomic uint32_t ebb__cache_count;
 bool ebb__caches_off;
 void (*ebb__cache_thread_ended)(void);
+static struct ebb_thread *_Atomic main_thread; /* NULL: not known which one that is */
+static _Atomic bool hears_main;
 static _Atomic uint32_t age; /* intervals; stands still where the drainer works */
 
 void ebb__cache_link(struct thread_cache *tc)
@@ -137,10 +139,26 @@ static void thread_exit(void *unused)
         ebb__cache_thread_ended();
 }
 
-/* For the ledger, whose credits end with the thread too: one end is heard of for both. */
+/* For the ledger as well, whose credits end with the thread: one end is heard of for both. */
 static int hear_of_end(void)
 {
-    return ebb__os_thread_exit_arm(thread_exit, NULL);
+    int rc = ebb__os_thread_exit_arm(thread_exit, NULL);
+    if (rc == 0 && atomic_load_explicit(&main_thread, memory_order_relaxed) == &ebb__thread)
+        atomic_store(&hears_main, true);
+    return rc;
+}
+
+void ebb__cache_set_main(bool is_main)
+{
+    struct ebb_thread *t = is_main ? &ebb__thread : NULL;
+    atomic_store(&main_thread, t);
+    atomic_store(&hears_main,
+                 is_main && t->mine != NULL); /* a cache is not kept where its end is not heard of */
+}
+
+bool ebb__cache_hears_main(void)
+{
+    return atomic_load(&hears_main);
 }
 
 /* The calling thread gets a cache. False when memory is refused, or when nobody would hear of the thread's end: the list
@@ -163,7 +181,7 @@ static bool make_cache(struct ebb_thread *t)
     atomic_fetch_add_explicit(&ebb__cache_count, 1, memory_order_relaxed);
     EBB_COUNT(caches, 1);
     ebb__lock_release(&ebb__caches_lock);
-    int rc = ebb__os_thread_exit_arm(thread_exit, NULL); /* may allocate: the cache is there already */
+    int rc = hear_of_end(); /* may allocate: the cache is there already */
     if (rc != 0)
         give_up(t, rc == -EAGAIN ? &none : &gone);
     return rc == 0;
@@ -205,7 +223,7 @@ EBB_COLD static void go_without(struct ebb_thread *t)
     ebb__lock_take(&t->lock);
     __atomic_store_n(&t->cache, &gone, __ATOMIC_RELAXED);
     ebb__lock_release(&t->lock);
-    (void)ebb__os_thread_exit_arm(thread_exit, NULL);
+    (void)hear_of_end();
 }
 
 struct thread_cache *ebb__cache_enter_mine(void)

@@ -18,10 +18,18 @@
  * one that keeps it alive. Threads that had a cache tell us when they end; from then on, while none has one, we count
  * threads once a second, which costs no descriptor. As long as the main thread is there, its exit ends us too.
  *
+ * A thread that has taken a table of descriptors of its own, for the sake of pressure (pressure_act.c), must not be the last one at
+ * all, for the program's exit handlers would run in it: the main thread, before it ends, has it end, and waits for that. Another
+ * one may start then, which goes without.
+ *
  * Locking: none of ours is held when a thread is started or woken. Failure: no thread, or one that ends because it
  * is not allowed to sleep. Fork: the child has none and starts
  * its own when it needs one.
  */
+#include <linux/futex.h>
+#include <time.h>
+
+#include "base/syscall.h"
 #include "governor/governor_priv.h"
 
 #define HEAP_MIN_BYTES EBB_MIB(32) /* a process with one thread and less than this is left alone */
@@ -29,6 +37,8 @@
 #define COUNT_MS       1000u /* how often threads are counted after the main thread has ended */
 #define COUNT_SOON_MS  20u   /* and for a while after one has said that it ends */
 #define COUNT_SOON     50u   /* times */
+
+#define END_TRIES 1000u /* looks, a millisecond apart, whether a thread has ended */
 
 #define SLEEPLESS_MAX 8u /* a thread that cannot sleep must not spin: it ends */
 
@@ -63,6 +73,17 @@ static bool is_last(void)
     return threads != 0 && threads <= 2; /* the main thread, which has ended, and this one */
 }
 
+/* A table of its own is for a thread that ends before the main one does, and for that somebody must hear of it. */
+static bool may_take_table(void)
+{
+    return ebb__cache_hears_main() && atomic_load(&main_ended) == 0;
+}
+
+static bool must_end(void)
+{
+    return (atomic_load(&main_ended) != 0 && ebb__act_has_table()) || is_last();
+}
+
 /* How long to sleep at most, because of threads that must be counted. */
 static uint64_t count_ms(uint64_t sleep_ms)
 {
@@ -82,7 +103,7 @@ static unsigned sleepless; /* sleeps in a row that ended at once: a filter forbi
 static bool nap(uint64_t ms)
 {
     uint64_t payload, before_ns = ebb__os_now_ns();
-    bool called = ebb__os_sleep(ms, &payload);
+    bool called = ebb__act_sleep(ms, &payload);
     EBB_COUNT(bg_wakeups, 1);
     if (called)
         ebb__upkeep_request(payload);
@@ -93,10 +114,10 @@ static bool nap(uint64_t ms)
 /* Sleeps for good, unless work came in between. */
 static void settle(void)
 {
-    atomic_store(&ebb__heap_upkeep, 0);
+    (void)atomic_exchange(&ebb__heap_upkeep, 0); /* sees what was stored before a reason was set */
     set_state(ASLEEP);
-    if (ebb__upkeep_is_settled() && atomic_load(&ebb__heap_upkeep) == 0) {
-        while (!nap(count_ms(EBB_OS_FOREVER)) && !is_last() && sleepless < SLEEPLESS_MAX)
+    if (ebb__upkeep_is_settled() && !ebb__act_is_missed() && atomic_load(&ebb__heap_upkeep) == 0) {
+        while (!nap(count_ms(EBB_OS_FOREVER)) && !must_end() && sleepless < SLEEPLESS_MAX)
             ;
     }
     set_state(AWAKE);
@@ -112,7 +133,8 @@ static void run(void *unused)
     set_state(AWAKE);
     ebb__upkeep_ready_barrier();
     ebb__upkeep_reset();
-    while (!is_last() && sleepless < SLEEPLESS_MAX) {
+    while (!must_end() && sleepless < SLEEPLESS_MAX) {
+        ebb__act_attend(may_take_table);
         uint32_t sleep_ms = ebb__upkeep_tick();
         EBB_COUNT(bg_ticks, 1);
         if (sleep_ms == 0)
@@ -120,9 +142,11 @@ static void run(void *unused)
         else
             (void)nap(count_ms(sleep_ms));
     }
+    bool may_follow = ebb__act_has_table() && sleepless < SLEEPLESS_MAX && !is_last();
+    ebb__act_end();
     ebb__stats_set_thread(0);
     atomic_store(&thread_id, 0);
-    set_state(REFUSED);
+    set_state(may_follow ? NONE : REFUSED);
 }
 
 /* ---- calling it ---- */
@@ -175,10 +199,20 @@ void ebb__governor_attend(const void *caller)
     }
 }
 
+/* Until the kernel does not know the thread any more, or for a second: it may be inside a shrinker of the program. */
+static void await_end(uint32_t tid)
+{
+    const struct timespec rest = {.tv_nsec = 1000000};
+    for (unsigned n = 0; n < END_TRIES && ebb__os_wake(tid, 0) != -ESRCH; n++)
+        (void)ebb__syscall(EBB_SYS_futex, (long)&thread_id, FUTEX_WAIT | FUTEX_PRIVATE_FLAG,
+                           (long)atomic_load(&thread_id), (long)&rest, 0, 0);
+}
+
 /* In a thread that ends, as the last thing we do there. */
 static void thread_ended(void)
 {
-    if (ebb__os_thread_id() == ebb__os_pid())
+    bool is_main = ebb__os_thread_id() == ebb__os_pid();
+    if (is_main)
         atomic_store(&main_ended, 1);
     if (atomic_load(&main_ended) == 0)
         return;
@@ -186,6 +220,8 @@ static void thread_ended(void)
     uint32_t tid = atomic_load(&thread_id);
     if (tid != 0)
         (void)ebb__os_wake(tid, 0);
+    if (tid != 0 && is_main && ebb__act_has_table())
+        await_end(tid);
 }
 
 /* ---- the whole ---- */
@@ -194,6 +230,8 @@ void ebb__governor_start(void)
 {
     ebb__caller_init();
     ebb__cache_thread_ended = thread_ended;
+    ebb__cache_set_main(!ebb__os_is_threaded());
+    ebb__act_start();
     ebb__limits_start();
     set_state(ebb__conf.bg != 0 ? NONE : REFUSED);
 }
@@ -215,5 +253,7 @@ void ebb__governor_fork_child(void)
     atomic_store(&main_ended, 0);
     ebb__upkeep_after_fork();
     ebb__limits_after_fork();
+    ebb__act_after_fork();
+    ebb__cache_set_main(true);
     set_state(ebb__conf.bg != 0 ? NONE : REFUSED);
 }

@@ -5,6 +5,7 @@
  *   upkeep.c    what it does in a tick; what others do without it
  *   policy.c    what is to be done (pure)
  *   limits.c    what the process may hold, and what goes back before it holds more
+ *   pressure_act.c, pressure_look.c, pressure_carry.c   memory pressure, seen and acted on
  *   request.c   what the tool asks for
  *   caller.c    whose code called malloc */
 #ifndef EBB_GOVERNOR_PRIV_H
@@ -29,6 +30,9 @@ uint32_t ebb__upkeep_tick(void);
 
 /* Looks at what caches hold, now. */
 void ebb__upkeep_look(void);
+
+/* What they held at the last look. */
+size_t ebb__upkeep_cached_bytes(void);
 
 /* Writes the summary of the stats page, as of the last look. */
 void ebb__upkeep_publish(void);
@@ -56,8 +60,50 @@ void ebb__limits_start(void);
 /* From a tick: looks how far the limits are. */
 void ebb__limits_tick(void);
 
+/* By the background thread, with sources of its own: the same, and what was read. */
+struct ebb_sources;
+void ebb__limits_look(struct ebb_sources *from, struct ebb_pressure_facts *ret_facts);
+
+/* There was a limit at the last look. */
+bool ebb__limits_are_seen(void);
+
+/* The number of the heap's own shrinker; 0: limits are off. */
+int ebb__limits_shrinker(void);
+
+/* Empties the caches of threads that are not in the middle of an operation, at most every 50 ms. */
+void ebb__limits_drain(void);
+
 /* In a fork child. */
 void ebb__limits_after_fork(void);
+
+/* ---- pressure_act.c ---- */
+
+extern EBB_HIDDEN const char *ebb__act_root; /* of all paths: "" but in tests */
+
+/* From the constructor: copies what the environment says. */
+void ebb__act_start(void);
+
+/* By any thread that has looked how far limits are, with no lock held: has the background thread look too, if it would not soon. */
+void ebb__act_hint(void);
+
+/* Whether the background thread has descriptors of its own, or is about to: then the process must not end in it. */
+bool ebb__act_has_table(void);
+
+/* By the background thread, before a tick: arms when there is something to heed, disarms when there is nothing any more. It takes a
+ * table of descriptors only when may_take() says so after ebb__act_has_table() has become true, and goes without otherwise. */
+void ebb__act_attend(bool (*may_take)(void));
+
+/* attend() would do something. */
+bool ebb__act_is_missed(void);
+
+/* In the place of ebb__os_sleep(). Heeds pressure meanwhile, once armed. */
+bool ebb__act_sleep(uint64_t timeout_ms, uint64_t *ret_payload);
+
+/* The background thread ends. */
+void ebb__act_end(void);
+
+/* In a fork child. */
+void ebb__act_after_fork(void);
 
 /* ---- caller.c ---- */
 

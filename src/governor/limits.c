@@ -121,14 +121,13 @@ static size_t untracked(size_t held, size_t rss)
 }
 
 /* Usage and ledger must be of one instant: what has left already, but is charged still, would count as room twice. */
-static struct distance look(void)
+static struct distance look(struct ebb_sources *from, struct ebb_pressure_facts *facts)
 {
-    static struct ebb_pressure_facts facts; /* by one thread at a time */
     struct distance d = {INT64_MAX, INT64_MAX};
     ebb__lock_take(&ebb__return_lock); /* no purge is half done */
-    ebb__sources_read(&eyes, &facts);
+    ebb__sources_read(from, facts);
     size_t held = ebb__heap_backed_bytes() + (size_t)EBB_COUNTED(lane_bytes);
-    size_t rss = (size_t)ebb__known_or(facts.rss_bytes, held), beside = untracked(held, rss);
+    size_t rss = (size_t)ebb__known_or(facts->rss_bytes, held), beside = untracked(held, rss);
     (void)ebb__ledger_set_untracked(beside);
     int64_t leaving = (int64_t)atomic_load(&ebb__heap_leaving_bytes); /* before the sum that it leaves */
     int64_t used = (int64_t)ebb__ledger_used(&ebb__ledger_process);
@@ -136,11 +135,20 @@ static struct distance look(void)
     if (ebb__conf.limit != 0)
         d.soft_bytes = ebb__conf.limit - used;
     if (ebb__conf.pressure != 0)
-        d.soft_bytes = lesser(d.soft_bytes, room_in_cgroup(&facts, held + beside - rss) - leaving);
+        d.soft_bytes = lesser(d.soft_bytes, room_in_cgroup(facts, held + beside - rss) - leaving);
     if (ebb__conf.hard_limit != 0)
         d.hard_bytes = ebb__conf.hard_limit - used;
     atomic_store_explicit(&armed, lesser(d.soft_bytes, d.hard_bytes) != INT64_MAX, memory_order_relaxed);
     return d;
+}
+
+/* By any thread. */
+static struct distance look_here(void)
+{
+    static struct ebb_pressure_facts facts; /* by one thread at a time */
+    if (eyes.root == NULL)
+        open_eyes();
+    return look(&eyes, &facts);
 }
 
 /* Where somebody must look again; not before he who asks has `wanted` bytes. */
@@ -165,8 +173,7 @@ static int64_t until_look(void)
 
 /* ---- giving back ---- */
 
-/* Empties the caches of threads that are not in the middle of an operation, at most every DRAIN_MS. */
-static void drain_caches(void)
+void ebb__limits_drain(void)
 {
     uint64_t now_ms = ebb__os_now_ms();
     if (now_ms - atomic_load_explicit(&drained_ms, memory_order_relaxed) < DRAIN_MS)
@@ -187,7 +194,7 @@ static size_t give_back(size_t bytes)
     bytes = ebb__max(bytes, GIVE_MIN_BYTES);
     size_t given = ebb__heap_purge_free(0, bytes, 0);
     if (given < bytes) {
-        drain_caches();
+        ebb__limits_drain();
         given += ebb__heap_give_back(bytes - given);
     }
     EBB_COUNT(limit_purged_bytes, given);
@@ -208,7 +215,7 @@ static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency
     (void)unused;
     (void)deadline_ns;
     ebb__lock_take(&limits_lock);
-    struct distance d = look();
+    struct distance d = look_here();
     int64_t wanted = (int64_t)ebb__min(bytes, PTRDIFF_MAX) + until_look();
     int64_t over = wanted - d.soft_bytes;
     if (urgency >= EBB_URGENCY_HARD)
@@ -221,10 +228,11 @@ static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency
         EBB_COUNT(limit_hits, 1);
         given = give_back((size_t)over);
         if (given != 0)
-            d = look();
+            d = look_here();
     }
     set_next_look(d, wanted);
     ebb__lock_release(&limits_lock);
+    ebb__act_hint();
     errno = saved;
     return given;
 }
@@ -279,10 +287,10 @@ void ebb__limits_start(void)
         return;
     }
     struct distance d = {INT64_MAX, INT64_MAX};
-    ebb__sources_init(&eyes, "", "/proc/self");
+    ebb__sources_init(&eyes, ebb__act_root, "/proc/self");
     if (ebb__conf.hard_limit != 0 || ebb__conf.limit != 0) {
         find_place();
-        d = look();
+        d = look_here();
         (void)ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD,
                                 ebb__conf.hard_limit != 0 ? ebb__conf.hard_limit : EBB_BUDGET_UNLIMITED);
         if (ebb__conf.hard_limit != 0)
@@ -301,10 +309,30 @@ void ebb__limits_tick(void)
     ebb__lock_take(&limits_lock);
     if (blind)
         find_place();
-    set_next_look(look(), 0);
+    set_next_look(look_here(), 0);
     ebb__lock_release(&limits_lock);
     errno = saved;
     refill_reserve();
+}
+
+void ebb__limits_look(struct ebb_sources *from, struct ebb_pressure_facts *ret_facts)
+{
+    ebb__lock_take(&limits_lock);
+    struct distance d = look(from, ret_facts);
+    if (shrinker != 0)
+        set_next_look(d, 0);
+    ebb__lock_release(&limits_lock);
+    refill_reserve();
+}
+
+bool ebb__limits_are_seen(void)
+{
+    return atomic_load_explicit(&armed, memory_order_relaxed);
+}
+
+int ebb__limits_shrinker(void)
+{
+    return shrinker;
 }
 
 void ebb__limits_after_fork(void)

@@ -39,6 +39,11 @@ void ebb__upkeep_look(void)
     cached.skip = ebb__cache_threads() / CACHES_A_TICK;
 }
 
+size_t ebb__upkeep_cached_bytes(void)
+{
+    return cached.bytes;
+}
+
 static void collect(struct ebb_policy_facts *ret)
 {
     struct ebb_heap_facts heap;
@@ -114,6 +119,7 @@ void ebb__upkeep_publish(void)
     struct ebb_wire_summary summary = {
         .updated_ms = ebb__os_now_ms(),
         .ticks = EBB_COUNTED(bg_ticks),
+        .level = (uint64_t)ebb__ledger_level(),
         .live_bytes = bytes_out - ebb__min(bytes, bytes_out) + heap.lane_bytes,
         .live_blocks = blocks_out - ebb__min(blocks, blocks_out) + heap.lane_blocks,
         .cached_bytes = bytes,

@@ -185,6 +185,19 @@ int64_t ebb__ledger_shrinker_price(int number, int64_t price);
 size_t ebb__ledger_reclaim(struct ebb_budget_account *account, size_t bytes, enum ebb_budget_urgency urgency,
                            uint64_t deadline_ns);
 
+/* The shrinkers of the process whose price lies in a band, both ends included, but for the one of that number (0: none is left
+ * out). For whoever asks by kind, as the governor does. */
+struct ebb_ledger_band {
+    uint32_t price_from, price_to;
+    int without;
+};
+size_t ebb__ledger_reclaim_band(const struct ebb_ledger_band *band, size_t bytes,
+                                enum ebb_budget_urgency urgency, uint64_t deadline_ns);
+
+/* What they could give at that urgency, as they estimate it themselves, down to their accounts' minima. One that is busy is
+ * left out. */
+size_t ebb__ledger_estimate_band(const struct ebb_ledger_band *band, enum ebb_budget_urgency urgency);
+
 /* ---- the level ---- */
 
 extern EBB_HIDDEN _Atomic int ebb__ledger_level_now;

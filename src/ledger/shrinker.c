@@ -200,6 +200,7 @@ int ebb__ledger_shrinker_remove(int number)
 /* One round: whom to ask, in which order, and for what. */
 struct round {
     struct ebb_budget_account *account;
+    struct ebb_ledger_band band;
     enum ebb_budget_urgency urgency;
     uint64_t deadline_ns; /* 0: nobody waits */
     uint32_t thread_id;
@@ -229,6 +230,9 @@ static void choose(struct round *round)
             continue;
         struct candidate c = {number_of(s), atomic_load_explicit(&s->price, memory_order_relaxed),
                               EBB_BUDGET_SLACK - kind};
+        if (c.price < round->band.price_from || c.price > round->band.price_to ||
+            c.number == round->band.without)
+            continue;
         unsigned at = round->count++;
         for (; at != 0 && before(&c, &round->candidates[at - 1]); at--)
             round->candidates[at] = round->candidates[at - 1];
@@ -316,16 +320,14 @@ static size_t ask_all(struct round *round, size_t bytes)
     return given;
 }
 
-size_t ebb__ledger_reclaim(struct ebb_budget_account *account, size_t bytes, enum ebb_budget_urgency urgency,
-                           uint64_t deadline_ns)
+static size_t reclaim(struct ebb_budget_account *account, const struct ebb_ledger_band *band, size_t bytes,
+                      enum ebb_budget_urgency urgency, uint64_t deadline_ns)
 {
-    if (ebb__ledger_shrinker_count() == 0 || bytes == 0)
-        return 0;
-    struct round round = {.account = account != NULL ? account : &ebb__ledger_process,
+    struct round round = {.account = account,
+                          .band = *band,
                           .urgency = urgency,
                           .deadline_ns = deadline_ns,
                           .thread_id = ebb__os_thread_id()};
-    ebb__ledger_expect_alive(round.account, "ebb_budget_reclaim");
     if (is_inside_any(round.thread_id))
         return 0;
     choose(&round);
@@ -337,6 +339,50 @@ size_t ebb__ledger_reclaim(struct ebb_budget_account *account, size_t bytes, enu
     LEDGER_COUNT(reclaimed_bytes, given);
     LEDGER_COUNT(reclaim_ns, ebb__os_now_ns() - start_ns);
     return given;
+}
+
+size_t ebb__ledger_reclaim(struct ebb_budget_account *account, size_t bytes, enum ebb_budget_urgency urgency,
+                           uint64_t deadline_ns)
+{
+    static const struct ebb_ledger_band all = {0, UINT32_MAX, 0};
+    if (ebb__ledger_shrinker_count() == 0 || bytes == 0)
+        return 0;
+    if (account == NULL)
+        account = &ebb__ledger_process;
+    ebb__ledger_expect_alive(account, "ebb_budget_reclaim");
+    return reclaim(account, &all, bytes, urgency, deadline_ns);
+}
+
+/* ---- by kind ---- */
+
+size_t ebb__ledger_reclaim_band(const struct ebb_ledger_band *band, size_t bytes,
+                                enum ebb_budget_urgency urgency, uint64_t deadline_ns)
+{
+    if (ebb__ledger_shrinker_count() == 0 || bytes == 0)
+        return 0;
+    return reclaim(&ebb__ledger_process, band, bytes, urgency, deadline_ns);
+}
+
+size_t ebb__ledger_estimate_band(const struct ebb_ledger_band *band, enum ebb_budget_urgency urgency)
+{
+    struct round round = {
+        .account = &ebb__ledger_process, .band = *band, .urgency = urgency, .thread_id = ebb__os_thread_id()};
+    size_t sum = 0;
+    if (ebb__ledger_shrinker_count() == 0 || is_inside_any(round.thread_id))
+        return 0;
+    choose(&round);
+    for (unsigned i = 0; i < round.count; i++) {
+        struct shrinker *s = &shrinkers[(uint32_t)(round.candidates[i].number - 1) % SHRINKERS_MAX];
+        if (enter(s, round.candidates[i].number, round.thread_id) != ENTERED)
+            continue;
+        size_t bytes = s->is.estimate(s->is.context);
+        if (urgency < EBB_URGENCY_LAST)
+            bytes = ebb__min(bytes, above_minimum(account_of(s)));
+        leave(s);
+        if (__builtin_add_overflow(sum, bytes, &sum))
+            sum = SIZE_MAX;
+    }
+    return sum;
 }
 
 /* ---- check and fork ---- */
