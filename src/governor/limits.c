@@ -146,8 +146,6 @@ static struct distance look(struct ebb_sources *from, struct ebb_pressure_facts 
 static struct distance look_here(void)
 {
     static struct ebb_pressure_facts facts; /* by one thread at a time */
-    if (eyes.root == NULL)
-        open_eyes();
     return look(&eyes, &facts);
 }
 

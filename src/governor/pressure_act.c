@@ -12,8 +12,8 @@
  *     read      limits, usage, stalls, counters (pressure_read.c), once for limits.c and for the policy
  *     tell      what the policy must know (pressure_look.c), and what could be given
  *     decide    ebb__press_decide()
- *     carry     give it back (pressure_carry.c)
- *     publish   the level: to the ledger, to the stats page; what was done: to the ring
+ *     publish   the level, to the ledger and the stats page
+ *     carry     give it back (pressure_carry.c), and note in the ring what was done
  *     listen    thresholds where the kernel has them, stalls once the process has lived for a while or room is short
  *
  * Steps that events ask for are 20 ms apart, so that somebody who floods a FIFO of ours costs half a percent of a processor. Work of
@@ -34,8 +34,9 @@
 #define HINT_MS       250u /* a look that comes sooner by itself needs no hint */
 #define LISTEN_AFTER_MS                                                                                      \
     60000u /* triggers make the end of a process late, which those that live for long do not mind */
-#define REOPEN_MS 1000u
-#define NEVER     UINT64_MAX
+#define REOPEN_MS      1000u
+#define REOPEN_MOST_MS 64000u
+#define NEVER          UINT64_MAX
 
 const char *ebb__act_root = "";
 
@@ -51,7 +52,7 @@ static struct {
     struct ebb_act_giving giving;
     struct ebb_act_marks marks;
     struct ebb_act_heard heard;
-    uint64_t armed_ms, opened_ms, step_ms;         /* when that was last */
+    uint64_t armed_ms, opened_ms, reopen_ms, step_ms; /* when that was last */
     uint64_t threshold_limit[EBB_PRESSURE_LEVELS]; /* for which limit thresholds were asked for; 0: not yet */
     bool has_threshold[EBB_PRESSURE_LEVELS];       /* and were had */
     enum ebb_press_level need;
@@ -112,14 +113,10 @@ void ebb__act_hint(void)
 static void open_sources(uint64_t now_ms)
 {
     struct ebb_sources *s = &act.sources;
-    if (act.may_open) {
+    if (act.may_open)
         (void)ebb__sources_open(s); /* what it cannot have is made up for by looking */
-    } else {
-        s->fingerprint = ebb__sources_fingerprint(s);
-        if (ebb__place_find(s->root, s->process, &s->place) != 0)
-            s->place = (struct ebb_place){0};
-        s->stale = false;
-    }
+    else
+        ebb__sources_find(s);
     act.opened_ms = now_ms;
     act.marks = (struct ebb_act_marks){0};
     memset(act.threshold_limit, 0, sizeof(act.threshold_limit));
@@ -144,6 +141,7 @@ static void arm(bool (*may_take)(void))
     act.need = EBB_PRESS_GREEN;
     act.armed_ms = now_ms;
     act.step_ms = 0;
+    act.reopen_ms = REOPEN_MS;
     act.may_open = false;
     if (heeds_world()) {
         atomic_store(&has_table, 1);
@@ -255,6 +253,22 @@ static void listen_more(uint64_t now_ms)
     }
 }
 
+/* The sources belong to a world that is no more, of which nobody knows the limits. Where that does not help it is tried ever more
+ * seldom. */
+static void reopen(uint64_t now_ms)
+{
+    uint64_t next_ms = act.opened_ms + act.reopen_ms;
+    if (!act.world.stale) {
+        act.reopen_ms = REOPEN_MS;
+    } else if (now_ms >= next_ms) {
+        act.reopen_ms = ebb__min(2 * act.reopen_ms, REOPEN_MOST_MS);
+        open_sources(now_ms);
+        atomic_store(&due_ms, now_ms);
+    } else if (next_ms < atomic_load(&due_ms)) {
+        atomic_store(&due_ms, next_ms);
+    }
+}
+
 static void step(void)
 {
     uint64_t now_ms = ebb__os_now_ms();
@@ -262,26 +276,23 @@ static void step(void)
     struct ebb_press_actions actions;
     atomic_store(&hinted, 0);
     look(&facts);
-    if (!is_wanted()) {
+    if (!is_wanted() && !act.world.stale) {
         disarm();
         return;
     }
     ebb__press_decide(&act.press, &facts, &actions);
     act.need = actions.need;
+    if (actions.level != (enum ebb_press_level)ebb__ledger_level())
+        set_level(actions.level); /* first: whoever heeds it helps */
     uint64_t got = ebb__act_carry(&act.giving, &actions, now_ms);
     uint64_t end_ms = ebb__os_now_ms();
     (void)ebb__press_note(&act.ring, now_ms, &actions, got, (uint32_t)(end_ms - now_ms));
-    if (actions.level != (enum ebb_press_level)ebb__ledger_level())
-        set_level(actions.level);
     EBB_COUNT(pressure_looks, 1);
     act.step_ms = end_ms;
     atomic_store(&due_ms, actions.look_ms == EBB_PRESS_NO_LOOK ? NEVER : now_ms + actions.look_ms);
     if (!heeds_world())
         return;
-    if (act.world.stale && end_ms - act.opened_ms >= REOPEN_MS) {
-        open_sources(end_ms);
-        atomic_store(&due_ms, end_ms); /* of a world that is no more nobody knows the limits */
-    }
+    reopen(end_ms);
     listen_more(end_ms);
 }
 

@@ -53,13 +53,14 @@ static int read_slot(struct ebb_sources *s, int *slot, const char *path, char *t
     *ret_text = ebb__text(text, 0);
     if (*slot == EBB_FD_ABSENT)
         return -ENOENT;
-    int fd = *slot >= 0 ? *slot : ebb__os_fd_open(path, EBB_OS_READ);
+    bool was_open = *slot >= 0; /* then it could be read once, and may be opened again */
+    int fd = was_open ? *slot : ebb__os_fd_open(path, EBB_OS_READ);
     long n = fd < 0 ? fd : ebb__os_fd_read_file(fd, text, EBB_TEXT_BYTES);
     if (fd >= 0 && (n < 0 || !s->own_table)) {
         ebb__os_fd_close(fd);
         fd = EBB_FD_CLOSED;
     }
-    *slot = fd >= 0 ? fd : n < 0 && !is_passing(n) ? EBB_FD_ABSENT : EBB_FD_CLOSED;
+    *slot = fd >= 0 ? fd : n < 0 && !was_open && !is_passing(n) ? EBB_FD_ABSENT : EBB_FD_CLOSED;
     if (n == -ENODEV)
         s->stale = true;
     if (n > 0)

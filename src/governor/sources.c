@@ -256,6 +256,14 @@ void ebb__sources_close(struct ebb_sources *s)
     s->limited = s->pending = 0;
 }
 
+void ebb__sources_find(struct ebb_sources *s)
+{
+    s->fingerprint = ebb__sources_fingerprint(s); /* before the place: who is moved in between is noticed */
+    s->stale = s->fingerprint == 0 || ebb__place_find(s->root, s->process, &s->place) != 0;
+    if (s->stale)
+        s->place = (struct ebb_place){0};
+}
+
 int ebb__sources_open(struct ebb_sources *s)
 {
     struct ebb_pressure_facts facts;
@@ -266,9 +274,7 @@ int ebb__sources_open(struct ebb_sources *s)
         rc = ebb__os_fd_own_table();
         s->own_table = rc == 0;
     }
-    s->fingerprint = ebb__sources_fingerprint(s); /* before the place: who is moved in between is noticed */
-    if (ebb__place_find(s->root, s->process, &s->place) != 0)
-        s->place = (struct ebb_place){0};
+    ebb__sources_find(s);
     ebb__sources_read(s, &facts); /* which of them have a limit */
     if (!s->own_table)
         return rc;

@@ -125,6 +125,9 @@ struct ebb_sources {
 /* Before all others. The strings are borrowed. */
 void ebb__sources_init(struct ebb_sources *s, const char *root, const char *process);
 
+/* Finds the cgroups, and opens nothing for longer than a read; `stale` when they cannot be found now. Part of the next one. */
+void ebb__sources_find(struct ebb_sources *s);
+
 /* Arms: takes a table of descriptors of its own, finds the cgroups, opens what wakes when a limit is near. Closes what was open
  * before, thresholds too.
  * 0; -errno when there is nothing to poll (no table of its own, no wakes): the sources work all the same, by sleeping, and facts

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A real process under pressure: somebody calls by a FIFO, a hog fills the cgroup. The level and what is given back."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from memory_cgroup import Group, Hog, field
+from tap import Skip, case, equal, folder, main, run
+
+LIBRARY = os.environ.get("EBB_TEST_LIBRARY")
+LOAD = os.environ["EBB_PRESSURE_LOAD"]
+TOOL = os.environ["EBB_TOOL"]
+MIB = 1024
+
+
+class Load:
+    """500 MiB of free memory, kept because it was needed within the last ten seconds."""
+
+    def __init__(self, group=None, options="", mib=500, **more):
+        if not LIBRARY:
+            raise Skip("the library was not built")
+        env = dict(os.environ, LD_PRELOAD=LIBRARY, EBB_MALLOC=options, **more)
+        env.pop("MEMORY_PRESSURE_WRITE", None)
+        args = [LOAD, str(mib)] + ([group.folder + "/cgroup.procs"] if group else [])
+        self.process = subprocess.Popen(args, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        equal(self.process.stdout.readline(), "ready\n")
+
+    def say(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        equal(self.process.stdout.readline(), "ok\n")
+
+    @property
+    def rss(self):
+        """MiB."""
+        return field(f"/proc/{self.process.pid}/status", "VmRSS") // MIB
+
+    def keep(self):
+        """Rounds for some seconds, then none: the memory is free, and kept."""
+        self.say("go")
+        time.sleep(2.5)
+        self.say("still")
+        time.sleep(0.4)
+        if self.rss < 400:
+            raise AssertionError(f"it keeps {self.rss} MiB only")
+
+    def stat(self, name):
+        shown = run(TOOL, "heap", "--format=json", str(self.process.pid))
+        for row in json.loads(shown.stdout).get("counters", []):
+            if row.get("name") == name:
+                return row.get("value")
+        raise AssertionError(f"{name} is not shown: {shown.stdout[:500]}{shown.stderr}")
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def fifo(name):
+    path = os.path.join(folder(), name)
+    os.mkfifo(path)
+    return path
+
+
+def write_fifo(path):
+    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(fd, b"memory, please")
+    os.close(fd)
+
+
+def await_rss(load, most_mib, limit_s):
+    """Seconds until it holds no more than that."""
+    start = time.monotonic()
+    while load.rss > most_mib:
+        if time.monotonic() - start > limit_s:
+            raise AssertionError(f"it still holds {load.rss} MiB after {limit_s} s")
+        time.sleep(0.002)
+    return time.monotonic() - start
+
+
+@case
+def a_fifo_has_memory_given_back():
+    path = fifo("calls")
+    load = Load(MEMORY_PRESSURE_WATCH=path)
+    try:
+        load.keep()
+        held = load.rss
+        write_fifo(path)
+        spent = await_rss(load, held - 200, 2)
+        print(f"# 200 MiB of {held} were back {spent * 1000:.0f} ms after the call")
+        level = load.stat("pressure_level")
+        equal(level, 2)
+    finally:
+        load.end()
+
+
+@case
+def nobody_calls():
+    """The same process without a call keeps what it has, and looks at nothing."""
+    load = Load()
+    try:
+        load.keep()
+        held = load.rss
+        time.sleep(1)
+        if load.rss < held - 100:
+            raise AssertionError(f"{load.rss} of {held} MiB are left")
+        equal(load.stat("pressure_looks"), 0)
+        equal(load.stat("pressure_level"), 0)
+    finally:
+        load.end()
+
+
+@case
+def pressure_0_hears_nobody():
+    path = fifo("deaf")
+    load = Load(options="pressure:0", MEMORY_PRESSURE_WATCH=path)
+    try:
+        load.keep()
+        try:
+            write_fifo(path)
+            raise AssertionError("somebody reads the FIFO")
+        except OSError:
+            pass
+        equal(load.stat("pressure_looks"), 0)
+    finally:
+        load.end()
+
+
+@case
+def an_armed_process_ends_in_order():
+    """Its main thread leaves by pthread_exit(): what stdio still has to write is written, with status 0."""
+    load = Load(MEMORY_PRESSURE_WATCH=fifo("ends"))
+    load.process.stdin.write("main\n")
+    load.process.stdin.flush()
+    out, _ = load.process.communicate(timeout=20)
+    equal((load.process.returncode, out), (0, "late\n"))
+
+
+@case
+def a_hog_in_the_cgroup():
+    """1 GiB: 500 MiB free in a process of ours, and a hog that wants all but a little. Nobody dies."""
+    group = Group("hog", 1024 * MIB * 1024)
+    load = hog = None
+    try:
+        load = Load(group)
+        hog = Hog(group, 500)
+        load.keep()
+        held = load.rss
+        while group.usage < 790 << 20:  # just below where yellow begins, a fifth of the limit
+            equal(hog.take(10 * MIB), True)
+        time.sleep(0.2)
+        before = load.rss
+        start = time.monotonic()
+        hog.process.stdin.write(f"{(830 << 10) - hog_kib(hog)}\n")
+        hog.process.stdin.flush()
+        while group.usage < 820 << 20:
+            if time.monotonic() - start > 5:
+                raise AssertionError("the hog takes nothing")
+        event = time.monotonic()
+        spent = await_rss(load, 60, 3)
+        equal(hog.process.stdout.readline(), "ok\n")
+        full = time.monotonic() - event
+        equal(group.kills, 0)
+        print(f"# {held} MiB free, {before} MiB at the event; back after {spent * 1000:.0f} ms; "
+              f"the hog had its 830 MiB after {full * 1000:.0f} ms; {group.usage >> 20} MiB used at last")
+        # 300 ms on an idle machine; this one is shared, and the hog itself needs its time to touch what it takes.
+        if spent > 1.5:
+            raise AssertionError(f"it took {spent:.2f} s")
+    finally:
+        for one in (hog, load):
+            if one:
+                one.end()
+        group.end()
+
+
+def hog_kib(hog):
+    hog.look()
+    return hog.rss
+
+
+sys.exit(main())
