@@ -15,6 +15,7 @@
 #include "conf/conf.h"
 #include "governor/governor.h"
 #include "governor/policy.h"
+#include "governor/pressure_facts.h"
 #include "ledger/ledger.h"
 #include "os/os.h"
 #include "region/region.h"
