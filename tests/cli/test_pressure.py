@@ -163,15 +163,15 @@ def a_hog_in_the_cgroup():
             if time.monotonic() - start > 5:
                 raise AssertionError("the hog takes nothing")
         event = time.monotonic()
-        spent = await_rss(load, 60, 3)
+        spent = await_rss(load, 60, 5)
         equal(hog.process.stdout.readline(), "ok\n")
         full = time.monotonic() - event
         equal(group.kills, 0)
         print(f"# {held} MiB free, {before} MiB at the event; back after {spent * 1000:.0f} ms; "
               f"the hog had its 830 MiB after {full * 1000:.0f} ms; {group.usage >> 20} MiB used at last")
-        # 300 ms on an idle machine; this one is shared, and the hog itself needs its time to touch what it takes.
-        if spent > 1.5:
-            raise AssertionError(f"it took {spent:.2f} s")
+        # The hog needs its own time to touch what it takes; what it does not need any more must be back soon after.
+        if spent > full + 0.3:
+            raise AssertionError(f"{spent:.2f} s, {full:.2f} s of them the hog's")
     finally:
         for one in (hog, load):
             if one:
