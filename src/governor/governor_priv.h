@@ -65,6 +65,9 @@ void ebb__limits_tick(void);
 struct ebb_sources;
 void ebb__limits_look(struct ebb_sources *from, struct ebb_pressure_facts *ret_facts);
 
+/* Takes or releases what whoever looks holds: for finding cgroups, which shares its buffers. */
+void ebb__limits_hold(bool hold);
+
 /* There was a limit at the last look. */
 bool ebb__limits_are_seen(void);
 

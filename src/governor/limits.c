@@ -42,7 +42,6 @@
 #define RESERVE_MAX_BYTES EBB_MIB(16)
 #define RESERVE_PERCENT   3u
 #define DRAW_BYTES        EBB_KIB(256)
-#define BLIND_BYTES       (int64_t) EBB_MIB(4) /* until the next look, before the cgroups were found */
 #define TRUST_LOOKS       16u
 #define DRAIN_MS          50u /* between two times that all caches are emptied for the sake of a limit */
 
@@ -85,14 +84,12 @@ static int64_t share_of(uint64_t room, uint64_t limit)
 /* What the kernel says of the process's cgroups. Each file is opened for a moment: this may be any thread, and a descriptor that stays
  * is for the background thread's own table alone. */
 static struct ebb_sources eyes;
-static _Atomic bool placed; /* its cgroups have been found */
 
-/* Finding them takes 40 KiB of stack, which a thread in the middle of malloc may not have. pre: limits_lock held */
-static void find_place(void)
+static void open_eyes(void)
 {
+    ebb__sources_init(&eyes, ebb__act_root, "/proc/self");
     if (ebb__conf.pressure != 0)
         (void)ebb__place_find(eyes.root, eyes.process, &eyes.place);
-    atomic_store(&placed, true);
 }
 
 /* What is backed, and so charged, but has not been touched yet, takes room when it is, and nobody asks then. A program that takes much
@@ -146,6 +143,8 @@ static struct distance look(struct ebb_sources *from, struct ebb_pressure_facts 
 static struct distance look_here(void)
 {
     static struct ebb_pressure_facts facts; /* by one thread at a time */
+    if (eyes.root == NULL)
+        open_eyes();
     return look(&eyes, &facts);
 }
 
@@ -155,8 +154,6 @@ static void set_next_look(struct distance d, int64_t wanted)
     int64_t used = (int64_t)ebb__ledger_used(&ebb__ledger_process),
             nearest = lesser(d.soft_bytes, d.hard_bytes);
     int64_t step = nearest == INT64_MAX ? greater(used, (int64_t)LOOK_FIRST_BYTES) : nearest / 2;
-    if (!atomic_load(&placed))
-        step = lesser(step, BLIND_BYTES);
     (void)ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT,
                             used + greater(step, wanted + (int64_t)STEP_MIN_BYTES));
 }
@@ -219,9 +216,6 @@ static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency
     if (urgency >= EBB_URGENCY_HARD)
         over = greater(over, (int64_t)bytes);
     EBB_COUNT(limit_looks, 1);
-    if (!atomic_load(&placed))
-        ebb__heap_want_upkeep(
-            EBB_UPKEEP_DIRTY); /* whoever comes then, the background thread if there is one, finds them */
     if (over > 0) {
         EBB_COUNT(limit_hits, 1);
         given = give_back((size_t)over);
@@ -285,9 +279,7 @@ void ebb__limits_start(void)
         return;
     }
     struct distance d = {INT64_MAX, INT64_MAX};
-    ebb__sources_init(&eyes, ebb__act_root, "/proc/self");
     if (ebb__conf.hard_limit != 0 || ebb__conf.limit != 0) {
-        find_place();
         d = look_here();
         (void)ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD,
                                 ebb__conf.hard_limit != 0 ? ebb__conf.hard_limit : EBB_BUDGET_UNLIMITED);
@@ -300,13 +292,10 @@ void ebb__limits_start(void)
 
 void ebb__limits_tick(void)
 {
-    bool blind = !atomic_load(&placed) && ebb__heap_backed_bytes() >= LOOK_FIRST_BYTES / 2;
-    if (shrinker == 0 || (!blind && !atomic_load_explicit(&armed, memory_order_relaxed)))
+    if (shrinker == 0 || !atomic_load_explicit(&armed, memory_order_relaxed))
         return;
     int saved = errno;
     ebb__lock_take(&limits_lock);
-    if (blind)
-        find_place();
     set_next_look(look_here(), 0);
     ebb__lock_release(&limits_lock);
     errno = saved;
@@ -321,6 +310,14 @@ void ebb__limits_look(struct ebb_sources *from, struct ebb_pressure_facts *ret_f
         set_next_look(d, 0);
     ebb__lock_release(&limits_lock);
     refill_reserve();
+}
+
+void ebb__limits_hold(bool hold)
+{
+    if (hold)
+        ebb__lock_take(&limits_lock);
+    else
+        ebb__lock_release(&limits_lock);
 }
 
 bool ebb__limits_are_seen(void)

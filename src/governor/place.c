@@ -14,6 +14,9 @@
  * Of several mounts the one that shows the most ancestors is taken; of two on one place the later one hides the other. A
  * cgroup outside of what is mounted here ("/../x", another container's part) has no name here and is not guessed at. Limits of
  * ancestors above the mount cannot be seen, but for what version 1 says in memory.stat.
+ *
+ * Texts and paths are static: a thread that allocates looks too, and may have a stack of 16 KiB. Whoever looks while other threads
+ * might holds the lock of limits.c.
  */
 #include "governor/sources_priv.h"
 #include "governor/text_priv.h"
@@ -45,7 +48,7 @@ struct lines {
 
 static int lines_open(struct lines *lines, const char *root, const char *folder, const char *name)
 {
-    char path[EBB_PATH_BYTES];
+    static char path[EBB_PATH_BYTES];
     int rc = ebb__place_name(path, root, folder, strlen(folder), name);
     if (rc == 0)
         rc = ebb__os_fd_open(path, EBB_OS_READ);
@@ -104,7 +107,7 @@ static void take_path(struct ebb_text from, char *ret_path)
 
 static int read_paths(const char *root, const char *process, struct paths *ret)
 {
-    struct lines lines;
+    static struct lines lines;
     struct ebb_text line;
     struct ebb_text_cgroup row;
     ret->memory[0] = ret->unified[0] = '\0';
@@ -145,7 +148,7 @@ static bool below(const char *path, const char *top, const char **ret_rest)
 
 static void consider(const struct ebb_text_mount *mount, const char *path, struct seat *seat)
 {
-    char top[EBB_PATH_BYTES], point[EBB_PATH_BYTES];
+    static char top[EBB_PATH_BYTES], point[EBB_PATH_BYTES];
     const char *rest;
     long top_len = ebb__text_unescape(mount->root, top, sizeof(top));
     long point_len = ebb__text_unescape(mount->point, point, sizeof(point));
@@ -163,7 +166,7 @@ static void consider(const struct ebb_text_mount *mount, const char *path, struc
 /* Whether the top of a version 2 hierarchy has the memory controller. */
 static bool has_memory(const char *root, const struct seat *seat)
 {
-    char path[EBB_PATH_BYTES], text[512];
+    static char path[EBB_PATH_BYTES], text[512];
     struct ebb_text rest, word;
     if (ebb__place_name(path, root, seat->folder, seat->point_len, "/cgroup.controllers") != 0)
         return false;
@@ -184,7 +187,7 @@ static bool has_memory(const char *root, const struct seat *seat)
 /* The top of the whole hierarchy has the host's figures, and no cgroup.events; what a namespace shows as the top has. */
 static bool is_a_cgroup(const char *root, const struct seat *seat)
 {
-    char path[EBB_PATH_BYTES];
+    static char path[EBB_PATH_BYTES];
     size_t len = strlen(seat->folder);
     return len > seat->point_len || (ebb__place_name(path, root, seat->folder, len, "/cgroup.events") == 0 &&
                                      ebb__os_fd_kind(path) >= 0);
@@ -207,11 +210,13 @@ static void take_levels(const struct seat *seat, struct ebb_place *place)
 
 int ebb__place_find(const char *root, const char *process, struct ebb_place *ret_place)
 {
-    struct paths paths;
-    struct seat memory = {0}, unified = {0};
-    struct lines lines;
+    static struct paths paths;
+    static struct seat memory, unified;
+    static struct lines lines;
     struct ebb_text line;
     struct ebb_text_mount mount;
+    memset(&memory, 0, sizeof(memory));
+    memset(&unified, 0, sizeof(unified));
     int rc = read_paths(root, process, &paths);
     if (rc == 0)
         rc = lines_open(&lines, root, "/proc/self", "/mountinfo");

@@ -113,10 +113,12 @@ void ebb__act_hint(void)
 static void open_sources(uint64_t now_ms)
 {
     struct ebb_sources *s = &act.sources;
+    ebb__limits_hold(true);
     if (act.may_open)
         (void)ebb__sources_open(s); /* what it cannot have is made up for by looking */
     else
         ebb__sources_find(s);
+    ebb__limits_hold(false);
     act.opened_ms = now_ms;
     act.marks = (struct ebb_act_marks){0};
     memset(act.threshold_limit, 0, sizeof(act.threshold_limit));

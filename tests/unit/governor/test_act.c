@@ -83,7 +83,6 @@ static void begin_process(void)
     fill_cache(1);
     take(100);
     give(100);
-    ebb__limits_tick(); /* the thread's, which finds the cgroups */
 }
 
 static void end_tree(void)
