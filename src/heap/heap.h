@@ -153,8 +153,8 @@ size_t ebb__heap_backed_bytes(void);
 
 /* Reasons to look after the heap, set by whoever notices; the governor sleeps until there is one. */
 enum {
-    EBB_UPKEEP_DIRTY = 1,  /* free memory could go back */
-    EBB_UPKEEP_CACHES = 2, /* a thread has a cache */
+    EBB_UPKEEP_DIRTY = 1,   /* free memory could go back */
+    EBB_UPKEEP_CACHES = 2,  /* a thread has a cache */
     EBB_UPKEEP_REGIONS = 4, /* a region keeps blocks for its next use */
     EBB_UPKEEP_LIMITS = 8,  /* somebody looked how far limits are: the governor should too */
 };

@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     size_t again = take_all(LARGE, &list);
 
     getrusage(RUSAGE_SELF, &usage);
-    printf("large %zu small %zu again %zu large_end %ld peak %ld\n", large, small, again, large_end, usage.ru_maxrss * 1024);
+    printf("large %zu small %zu again %zu large_end %ld peak %ld\n", large, small, again, large_end,
+           usage.ru_maxrss * 1024);
     return 0;
 }

@@ -74,7 +74,8 @@ static void not_for_the_c_library(void)
 
 static void refused_three_times(void)
 {
-    ebb__conf.pressure = 0; /* what is counted is calls for the thread, not those that look for a limit once */
+    ebb__conf.pressure =
+        0; /* what is counted is calls for the thread, not those that look for a limit once */
     start();
     ebb_fake.thread_rc = -EAGAIN;
     take(100);
