@@ -80,7 +80,7 @@ class MariaDB:
         self.socket = os.path.join(self.folder, "m.sock")
         made = subprocess.run(
             [need("mariadb-install-db", "mariadb-server-core"), "--no-defaults", f"--datadir={self.folder}/data",
-             "--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=normal",
+             f"--tmpdir={self.folder}", "--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=normal",
              "--innodb-log-file-size=8M"], capture_output=True, text=True, timeout=120, check=False, **AS_OTHER)
         assert made.returncode == 0, made.stdout[-1000:] + made.stderr[-1000:]
 
@@ -94,7 +94,8 @@ class MariaDB:
         return [line.split("\t") for line in done.stdout.splitlines()]
 
     def start(self, *options):
-        return running([self.program, "--no-defaults", f"--datadir={self.folder}/data", f"--socket={self.socket}",
+        return running([self.program, "--no-defaults", f"--datadir={self.folder}/data", f"--tmpdir={self.folder}",
+                        f"--socket={self.socket}",
                         f"--pid-file={self.folder}/pid", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M",
                         "--skip-name-resolve", "--skip-log-bin", *options],
                        os.path.join(self.folder, "log"), lambda _: self.client("SELECT 1").returncode == 0, **AS_OTHER)
