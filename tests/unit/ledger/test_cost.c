@@ -19,8 +19,8 @@
 #define CAN_COUNT 0
 #endif
 
-#define HEAP_MAX   10u /* what the heap's slow path was promised */
-#define CREDIT_MAX 30u
+#define HEAP_MAX   10u  /* what the heap's slow path was promised */
+#define CREDIT_MAX 40u  /* 29 by gcc 12, 37 by clang 14 */
 #define CHARGE_MAX 150u /* two levels */
 #define LEVEL_MAX  50u  /* more for each further one */
 
