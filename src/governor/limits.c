@@ -19,7 +19,7 @@
  *     |------------------->|------------------->|          room: half of it until the next look
  *                               |------>|------>|
  *
- * Without limits the point is 32 MiB, then twice what is held: a look that finds nothing costs some microseconds, and a cgroup may
+ * Without limits the point is 32 MiB, then twice what is held: a look that finds nothing costs some 40 microseconds, and a cgroup may
  * get its limit later.
  *
  * The reserve. Programs meet ENOMEM well where they ask for much, and badly where they ask for a few bytes. So the last 3 % below a

@@ -194,9 +194,8 @@ EBB_NOINLINE static unsigned fill_holes(struct slab *s, uintptr_t start, void **
     touched &= s->holes;
     if (touched == 0)
         return count;
-    if (EBB_UNLIKELY(!ebb__extent_refill((void *)start, touched, pass))) {
+    if (EBB_UNLIKELY(!ebb__extent_refill((void *)start, touched, pass)))
         return untake(s, start, blocks, count, touched);
-    }
     s->holes = (uint16_t)(s->holes & ~touched);
     return count;
 }
