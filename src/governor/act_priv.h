@@ -21,6 +21,8 @@ struct ebb_act_marks {
 /* What woke the thread since the step before. */
 struct ebb_act_heard {
     uint32_t notices, calls, ooms;
+    uint32_t call_level; /* the highest that a caller named; 0: none did */
+    uint64_t call_bytes; /* in all that callers named */
 };
 
 /* Notes why a poll has ended. `calls`: who is named by the environment is a program, not the kernel. */

@@ -10,6 +10,8 @@
 #define LOOK_MIN_MS   250u
 #define LOOK_MAX_MS   5000u
 #define LOOK_GROW_MS  1000u
+#define CLOSE_MS      500u /* a need that has just risen is looked at closely, for who else is there may be fast */
+#define LOOK_CLOSE_MS 25u
 #define LOOK_BLIND_MS 30000u /* a limit may be set where there was none */
 #define BURST_DIVISOR 8u     /* of the limit in a second: as fast as a process may begin to grow unseen */
 #define FAR_FACTOR    2      /* times the room at which yellow ends: then we need not look */
@@ -57,6 +59,8 @@ static bool set_level(struct ebb_press *p, enum ebb_press_level need, uint64_t n
         if (p->latches[l].held)
             level = (enum ebb_press_level)l;
     }
+    if (need > p->need)
+        p->rose_ms = now_ms;
     p->need = need;
     p->level = level;
     if (level == EBB_PRESS_GREEN && before != EBB_PRESS_GREEN)
@@ -144,7 +148,7 @@ static uint32_t look(const struct ebb_press *p, const struct ebb_press_facts *f,
                      const struct press_step *step)
 {
     if (step->need != EBB_PRESS_GREEN)
-        return levels[step->need].look_ms;
+        return step->now_ms - p->rose_ms < CLOSE_MS ? LOOK_CLOSE_MS : levels[step->need].look_ms;
     bool sees = f->stalls_known;
     uint64_t ms = EBB_PRESS_NO_LOOK;
     for (unsigned kind = 0; kind < EBB_PRESS_LIMITS; kind++) {
@@ -197,7 +201,7 @@ void ebb__press_decide(struct ebb_press *p, const struct ebb_press_facts *f,
     a.level = p->level;
     a.need = step.need;
     a.cause = step.cause;
-    bool limit_is_cause = step.cause == EBB_PRESS_ROOM_LOW || step.cause == EBB_PRESS_GROWING;
+    bool limit_is_cause = step.cause != EBB_PRESS_NOTHING && step.cause < EBB_PRESS_STALLS;
     a.limit = limit_is_cause ? step.limit : EBB_PRESS_LIMITS;
     a.within_ms = step.within_ms = deadline(&step);
     ebb__press_share(p, f, &step, &a);

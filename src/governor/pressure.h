@@ -7,7 +7,8 @@
  *            kills, so it is room; only half of it, because some is in use and will be read again, and because it is dropped by
  *            the very thread that needs memory. Room is negative when a limit was lowered below what is used.
  *   growth   of the peaks of what is used, from one window of time to the next, without the largest single rise: a saw tooth that
- *            reaches no higher than before does not grow, and one jump is no trend
+ *            reaches no higher than before does not grow, and one jump is no trend. For what others take that does not hold: our own
+ *            process asks before it grows (limits.c), they do not. So once room is short, one jump of theirs is a trend.
  *   need     the level that the facts call for now, with a band of a quarter: it begins at a threshold, and what is asked for then
  *            reaches beyond it. How much is asked, how far in the order and with how much of a processor go by need.
  *   level    what is told to others: need, kept for a while. A level rises at once and falls when it was not needed for its hold
@@ -50,6 +51,7 @@ enum ebb_press_cause {
     EBB_PRESS_NOTHING,
     EBB_PRESS_ROOM_LOW, /* room is below a threshold */
     EBB_PRESS_GROWING,  /* a limit will be reached soon */
+    EBB_PRESS_OTHERS,   /* the same, by what others take */
 #define EBB_PRESS_SIGN(id, name, permille, level, alone, blind, reason) EBB_PRESS_##id,
 #include "governor/levels.def"
 #undef EBB_PRESS_SIGN
@@ -86,7 +88,9 @@ struct ebb_press_facts {
     uint32_t high_hits, max_hits, oom_hits; /* since the step before */
     uint32_t notices;                       /* times that a watched PSI file fired since then */
     uint32_t calls;                         /* times that somebody called by FIFO or socket since then */
-    uint64_t call_bytes;                    /* what he wants; 0: he did not say */
+    enum ebb_press_level call_level;        /* what he calls it, the highest; green: he did not say */
+    uint64_t call_bytes;                    /* what he wants, in all; 0: he did not say */
+    uint64_t own_bytes;                     /* of what is used: this process's; 0: not known */
     uint64_t can_bytes[EBB_PRESS_GIVES];    /* what could be given, as estimated now */
     uint64_t got_bytes[EBB_PRESS_GIVES];    /* what was given since the step before */
     uint64_t missing_bytes;                 /* what caches have given and would like back */
@@ -134,6 +138,10 @@ struct ebb_press_track {
     uint64_t limit_bytes;
     uint64_t seen_ms; /* when it was last known; 0: not lately */
     enum ebb_press_level need;
+    /* Used by others: how much, when that was measured, and how fast it grows until when. */
+    int64_t others_bytes;
+    uint64_t others_ms; /* 0: never */
+    uint64_t others_bytes_per_s, others_until_ms;
 };
 
 struct ebb_press_latch {
@@ -160,6 +168,7 @@ struct ebb_press {
     enum ebb_press_level level, need;
     bool refusing;
     uint64_t signs_until_ms[EBB_PRESS_SIGNS];
+    enum ebb_press_level call_level; /* while a call counts */
     /* stalls: totals at the begin of this window, shares of the one before */
     uint64_t stall_ms, some_us, full_us;
     uint32_t some_permille, full_permille;
@@ -170,6 +179,7 @@ struct ebb_press {
     enum ebb_press_level owed_level;
     uint32_t owed_vain; /* times in a row that the stalls did not end by it */
     uint64_t green_ms;  /* since when it is green */
+    uint64_t rose_ms;   /* when need last rose */
     /* what subscribers know */
     uint64_t told_ms, told_bytes;
     unsigned told_urgency;

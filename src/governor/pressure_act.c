@@ -228,6 +228,8 @@ static void look(struct ebb_press_facts *f)
         ebb__act_see(&act.world, &act.marks, others_count(), f);
     f->notices = act.heard.notices;
     f->calls = act.heard.calls;
+    f->call_level = (enum ebb_press_level)act.heard.call_level;
+    f->call_bytes = act.heard.call_bytes;
     f->oom_hits += act.heard.ooms;
     act.heard = (struct ebb_act_heard){0};
     f->wakes = wakes();

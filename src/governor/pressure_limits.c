@@ -8,6 +8,10 @@
 #define FORECAST_DIVISOR 256u /* a rise by less of the limit than this is noise */
 #define FORECAST_MIN     EBB_MIB(1)
 #define GROWTH_MAX       ((uint64_t)1 << 45) /* keeps products within 64 bits */
+#define OTHERS_DIVISOR   8    /* of the room that is left: less of others is noise */
+#define OTHERS_MIN_MS    20u  /* a shorter time is no measure of speed */
+#define OTHERS_WINDOW_MS 250u /* what they take more slowly shows in the growth */
+#define OTHERS_COUNT_MS  500u
 #define STEP_DIVISOR     64u                 /* of the limit, when nobody can say what is missing */
 #define STEP_CAN_DIVISOR 8u                  /* or of what can be given, when no limit is known */
 #define STEP_MIN         EBB_MIB(2)          /* an extent */
@@ -128,6 +132,29 @@ static uint64_t growth(const struct ebb_press_track *t, uint64_t now_ms, uint32_
     return ebb__min(bytes * 1000 / ms, GROWTH_MAX);
 }
 
+/* ---- others ---- */
+
+/* They have taken a good part of a room that was short since that was last measured: for a while it counts as if it went on, however
+ * much is given meanwhile. */
+static void see_others(struct ebb_press_track *t, uint64_t now_ms, int64_t others, int64_t room,
+                       int64_t short_bytes)
+{
+    uint64_t ms = now_ms - t->others_ms;
+    int64_t rise = others - t->others_bytes;
+    bool is_short = room < short_bytes || t->others_bytes_per_s != 0;
+    bool much = rise >= (int64_t)FORECAST_MIN && rise >= (room < short_bytes ? room : short_bytes) / OTHERS_DIVISOR;
+    if (now_ms >= t->others_until_ms)
+        t->others_bytes_per_s = 0;
+    if (t->others_ms != 0 && ms < (much ? OTHERS_MIN_MS : OTHERS_WINDOW_MS) && rise > 0)
+        return;
+    if (t->others_ms != 0 && much && is_short) {
+        t->others_bytes_per_s = ebb__min(ebb__min((uint64_t)rise, GROWTH_MAX / 1000) * 1000 / ms, GROWTH_MAX);
+        t->others_until_ms = now_ms + OTHERS_COUNT_MS;
+    }
+    t->others_ms = ebb__max(now_ms, 1);
+    t->others_bytes = others;
+}
+
 /* ---- one limit ---- */
 
 static void judge(const struct ebb_press_track *t, unsigned kind, uint64_t now_ms, struct press_seen *s)
@@ -137,16 +164,20 @@ static void judge(const struct ebb_press_track *t, unsigned kind, uint64_t now_m
         bool was = t->need >= level;
         uint64_t enter = s->enter[level] = ebb__press_enter_bytes(owner, level, t->limit_bytes);
         uint64_t leave = ebb__press_leave_bytes(owner, level, t->limit_bytes);
-        s->growth[level] = growth(t, now_ms, times[level].window_ms);
+        bool low = s->room_bytes < (int64_t)(was ? leave : enter);
+        uint64_t ours = growth(t, now_ms, times[level].window_ms), others = t->others_bytes_per_s;
+        s->growth[level] = ebb__max(ours, others);
+        /* slack gives ahead of them; what is dearer gives what is missing */
+        uint64_t reserved = level == EBB_PRESS_YELLOW ? s->growth[level] : ours;
         uint64_t ahead = s->growth[level] * times[level].time_ms / 1000;
         uint64_t far = ahead + ahead / BAND_DIVISOR;
-        bool low = s->room_bytes < (int64_t)(was ? leave : enter);
         bool soon = s->room_bytes < (int64_t)(was ? far : ahead);
         s->calm[level] = ebb__max(leave, far);
-        s->target[level] = leave + s->growth[level] * times[level].reserve_ms / 1000;
+        s->target[level] = leave + reserved * times[level].reserve_ms / 1000;
         if (low || soon) {
             s->need = level;
             s->by_time = !low;
+            s->by_others = !low && others > ours;
         }
     }
 }
@@ -170,7 +201,7 @@ static void see_one(struct ebb_press *p, const struct ebb_press_facts *f, unsign
         return;
     }
     if (t->seen_ms == 0 || t->which != l->which || t->limit_bytes != l->limit_bytes) {
-        t->count = 0; /* another limit, and no growth */
+        *t = (struct ebb_press_track){.need = t->need}; /* another limit, and no growth */
         t->which = l->which;
         t->limit_bytes = l->limit_bytes;
     }
@@ -183,6 +214,12 @@ static void see_one(struct ebb_press *p, const struct ebb_press_facts *f, unsign
     s->limit_bytes = l->limit_bytes;
     s->room_bytes = (int64_t)l->limit_bytes - firm;
     s->cached = clean >= ebb__press_enter_bytes(kinds[kind].owner, EBB_PRESS_RED, l->limit_bytes);
+    if (f->own_bytes != 0 && kinds[kind].owner != EBB_PRESS_OF_OWN) {
+        uint64_t whole = used - ebb__min(l->clean_bytes, used);
+        see_others(t, now_ms, (int64_t)whole - (int64_t)ebb__min(f->own_bytes, EBB_PRESS_UNLIMITED),
+                   s->room_bytes,
+                   (int64_t)ebb__press_leave_bytes(kinds[kind].owner, EBB_PRESS_YELLOW, l->limit_bytes));
+    }
     judge(t, kind, now_ms, s);
     t->need = s->need;
 }
@@ -229,7 +266,7 @@ void ebb__press_see(struct ebb_press *p, const struct ebb_press_facts *f, struct
         const struct press_seen *s = &step->limits[step->limit];
         step->bytes_need = (enum ebb_press_level)ebb__max(step->bytes_need, s->need);
         step->step_bytes = s->limit_bytes / STEP_DIVISOR;
-        step->cause = s->by_time ? EBB_PRESS_GROWING : EBB_PRESS_ROOM_LOW;
+        step->cause = s->by_others ? EBB_PRESS_OTHERS : s->by_time ? EBB_PRESS_GROWING : EBB_PRESS_ROOM_LOW;
     }
     step->step_bytes = press_clamp(step->step_bytes, STEP_MIN, STEP_MAX);
     step->need = step->bytes_need;

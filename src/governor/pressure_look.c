@@ -15,7 +15,11 @@ void ebb__act_hear(struct ebb_act_heard *heard, const struct ebb_sources_event *
     const uint32_t stalls = EBB_CAUSE_MEDIUM | EBB_CAUSE_CRITICAL | EBB_CAUSE_STALL | EBB_CAUSE_HOST_STALL;
     bool named = (event->causes & EBB_CAUSE_WATCH) != 0;
     heard->notices += (event->causes & stalls) != 0 || (named && !calls);
-    heard->calls += named && calls;
+    if (named && calls) {
+        heard->calls++;
+        heard->call_level = (uint32_t)ebb__max(heard->call_level, event->call_level);
+        heard->call_bytes = ebb__min(heard->call_bytes + event->call_bytes, EBB_PRESS_UNLIMITED);
+    }
     heard->ooms += (event->causes & EBB_CAUSE_OOM) != 0;
 }
 
@@ -68,6 +72,7 @@ void ebb__act_see(const struct ebb_pressure_facts *world, struct ebb_act_marks *
 {
     const struct ebb_stall *stall = world->own.some_total_us.known ? &world->own : &world->host;
     see_levels(world, marks, ret);
+    ret->own_bytes = ebb__known_or(world->rss_bytes, 0);
     if (!others)
         return;
     if (world->mem_total_bytes.known && world->mem_available_bytes.known)

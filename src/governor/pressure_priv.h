@@ -16,7 +16,8 @@ struct press_seen {
     bool known;      /* now */
     bool remembered; /* not now, but a moment ago */
     enum ebb_press_level need;
-    bool by_time; /* need is that high because of growth only */
+    bool by_time;   /* need is that high because of growth only */
+    bool by_others; /* and that of others */
     bool cached;  /* there is file cache enough to explain that it is hit */
     int64_t room_bytes;
     uint64_t limit_bytes;

@@ -16,6 +16,7 @@
 #define EVENT_MS       2000u   /* an event counts for a while, so that two in a row are one */
 #define OWED_MS        2000u
 #define VAIN_MAX       5u /* then every 64 s */
+#define CALL_ROW (EBB_PRESS_CALL - EBB_PRESS_STALLS)
 #define CALM_PERMILLE                                                                                        \
     1u /* below that caches may grow: a tenth of a percent, as Senpai takes for no pressure */
 
@@ -40,6 +41,8 @@ const char *ebb__press_cause_name(enum ebb_press_cause cause)
         return "little room";
     case EBB_PRESS_GROWING:
         return "growth";
+    case EBB_PRESS_OTHERS:
+        return "growth of others";
     default:
         return cause < EBB_PRESS_CAUSES ? rows[cause - EBB_PRESS_STALLS].name : "unknown";
     }
@@ -112,10 +115,23 @@ static void set_event(struct ebb_press *p, enum ebb_press_cause sign, uint32_t h
         *until(p, sign) = now_ms + EVENT_MS;
 }
 
+/* Who calls may say how bad it is; his row is for who does not. A milder call that comes while a worse one counts asks for its bytes,
+ * and does not make the other one last. */
+static void set_call(struct ebb_press *p, const struct ebb_press_facts *f, uint64_t now_ms)
+{
+    unsigned level = f->call_level != EBB_PRESS_GREEN ? f->call_level : rows[CALL_ROW].alone;
+    if (f->calls == 0 || (*until(p, EBB_PRESS_CALL) > now_ms && level < p->call_level))
+        return;
+    set_event(p, EBB_PRESS_CALL, f->calls, now_ms);
+    p->call_level = (enum ebb_press_level)level;
+}
+
 /* ---- what they call for ---- */
 
-static enum ebb_press_level level_of(unsigned row, const struct press_step *step)
+static enum ebb_press_level level_of(const struct ebb_press *p, unsigned row, const struct press_step *step)
 {
+    if (row == CALL_ROW)
+        return p->call_level;
     if (!step->bytes_known)
         return rows[row].blind;
     unsigned confirmed = step->bytes_need == EBB_PRESS_GREEN ? EBB_PRESS_GREEN : step->bytes_need + 1;
@@ -169,12 +185,12 @@ void ebb__press_read_signs(struct ebb_press *p, const struct ebb_press_facts *f,
         set_event(p, EBB_PRESS_MAX_HIT, f->max_hits, now_ms);
     set_event(p, EBB_PRESS_OOM_HIT, f->oom_hits, now_ms);
     set_event(p, EBB_PRESS_NOTICE, f->notices, now_ms);
-    set_event(p, EBB_PRESS_CALL, f->calls, now_ms);
+    set_call(p, f, now_ms);
     for (unsigned cause = EBB_PRESS_STALLS; cause < EBB_PRESS_CAUSES; cause++) {
         unsigned row = cause - EBB_PRESS_STALLS;
         if (p->signs_until_ms[row] <= now_ms)
             continue;
-        enum ebb_press_level level = level_of(row, step);
+        enum ebb_press_level level = level_of(p, row, step);
         if (rows[row].permille != 0 || cause == EBB_PRESS_NOTICE)
             stalled = (enum ebb_press_level)ebb__max(stalled, level);
         if (level > step->need) {
@@ -186,9 +202,9 @@ void ebb__press_read_signs(struct ebb_press *p, const struct ebb_press_facts *f,
     owe_for_stalls(p, step, stalled);
     if (f->oom_hits != 0)
         owe(p, step->step_bytes, EBB_PRESS_RED, now_ms);
-    if (f->calls != 0)
-        owe(p, f->call_bytes != 0 ? ebb__min(f->call_bytes, EBB_PRESS_UNLIMITED) : step->step_bytes,
-            EBB_PRESS_ORANGE, now_ms);
+    if (f->calls != 0) /* those who say how much are owed the sum */
+        owe(p, f->call_bytes != 0 ? p->owed_bytes + ebb__min(f->call_bytes, EBB_PRESS_UNLIMITED) : step->step_bytes,
+            p->call_level, now_ms);
     for (unsigned level = EBB_PRESS_YELLOW; level <= (unsigned)ebb__min(p->owed_level, step->need); level++)
         step->deficit[level] = ebb__max(step->deficit[level], p->owed_bytes);
 }

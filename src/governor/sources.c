@@ -297,12 +297,12 @@ int ebb__sources_open(struct ebb_sources *s)
 /* ---- polling ---- */
 
 /* True when it was an event; false, and *ret_gone, when nothing more will come of it. */
-static bool take(struct ebb_sources *s, uint32_t i, bool *ret_gone)
+static bool take(struct ebb_sources *s, uint32_t i, struct ebb_sources_event *event, bool *ret_gone)
 {
     int fd = s->polls[i].fd;
     short got = s->polls[i].revents;
     uint64_t count;
-    size_t bytes;
+    struct ebb_watch_call call;
     *ret_gone = (got & EBB_OS_POLL_NVAL) != 0;
     if (*ret_gone)
         return false;
@@ -319,8 +319,10 @@ static bool take(struct ebb_sources *s, uint32_t i, bool *ret_gone)
             *ret_gone = (got & EBB_OS_POLL_ERR) != 0;
             return !*ret_gone;
         }
-        *ret_gone = !ebb__watch_drain(fd, &bytes);
-        return bytes != 0;
+        *ret_gone = !ebb__watch_drain(fd, &call);
+        event->call_level = call.level;
+        event->call_bytes = call.bytes;
+        return call.read_bytes != 0;
     default: /* events of version 1 */
         return ebb__os_fd_read(fd, &count, sizeof(count)) == (long)sizeof(count);
     }
@@ -338,7 +340,7 @@ static void take_all(struct ebb_sources *s, struct ebb_sources_event *event)
             event->called = ebb__os_sleep(0, &event->payload);
             continue;
         }
-        if (take(s, i, &gone)) {
+        if (take(s, i, event, &gone)) {
             event->causes |= UINT32_C(1) << row.cause;
             if (row.cause <= ebb__ctz(EBB_CAUSE_EVENT))
                 event->levels |= UINT32_C(1) << row.level;

@@ -89,6 +89,8 @@ struct ebb_sources_event {
     uint64_t payload; /* then: what the waker said */
     uint32_t causes;
     uint32_t levels; /* bit n: the cgroup at distance n, for the causes that belong to one */
+    uint32_t call_level; /* who is named says so: 1 yellow, 2 orange, 3 red, the highest; 0: he did not say */
+    uint64_t call_bytes; /* in all that he wants back; 0: he did not say */
 };
 
 struct ebb_source {
@@ -182,7 +184,12 @@ const struct ebb_watch *ebb__watch(void);
 int ebb__watch_open(const struct ebb_watch *watch, const char *root, short *ret_events, uint8_t *ret_kind,
                     bool *ret_seen);
 
-/* Reads what there is and throws it away. False when nothing more will come. */
-bool ebb__watch_drain(int fd, size_t *ret_bytes);
+/* Reads what there is. False when nothing more will come. */
+struct ebb_watch_call {
+    size_t read_bytes; /* 0: nobody has called */
+    uint32_t level;    /* as in ebb_sources_event, as the next */
+    uint64_t bytes;
+};
+bool ebb__watch_drain(int fd, struct ebb_watch_call *ret_call);
 
 #endif

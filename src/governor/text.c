@@ -184,6 +184,37 @@ bool ebb__text_cgroup(struct ebb_text line, struct ebb_text_cgroup *ret_cgroup)
     return line.at != line.end && *line.at == '/';
 }
 
+/* ---- calls ---- */
+
+/* Bytes, or KiB, MiB, GiB by a letter behind the number. */
+static bool size_of(struct ebb_text text, uint64_t *ret_bytes)
+{
+    static const char letters[] = "KMG";
+    if (!ebb__text_number(&text, ret_bytes))
+        return false;
+    if (text.at == text.end)
+        return true;
+    const char *letter = memchr(letters, *text.at, sizeof(letters) - 1);
+    uint64_t unit = letter == NULL ? 0 : UINT64_C(1) << 10 * (letter - letters + 1);
+    return unit != 0 && ebb__text_len(text) == 1 && !__builtin_mul_overflow(*ret_bytes, unit, ret_bytes);
+}
+
+bool ebb__text_call(struct ebb_text line, uint32_t *ret_level, uint64_t *ret_bytes)
+{
+    static const char *const names[] = {"yellow", "orange", "red"};
+    struct ebb_text name;
+    uint64_t bytes = 0;
+    if (!ebb__text_until(&line, ' ', &name) || (line.at != line.end && !size_of(line, &bytes)))
+        return false;
+    for (uint32_t i = 0; i < EBB_ARRAY_COUNT(names); i++)
+        if (ebb__text_is(name, names[i])) {
+            *ret_level = i + 1;
+            *ret_bytes = bytes;
+            return true;
+        }
+    return false;
+}
+
 /* ---- Base64 ---- */
 
 static int digit_of(char c)

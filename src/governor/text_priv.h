@@ -71,6 +71,10 @@ struct ebb_text_cgroup {
 };
 bool ebb__text_cgroup(struct ebb_text line, struct ebb_text_cgroup *ret_cgroup);
 
+/* One line of who calls for memory: "yellow", "orange" or "red" (1, 2, 3), and how much, in bytes or with K, M or G behind it; 0 when
+ * he does not say. False for anything else. */
+bool ebb__text_call(struct ebb_text line, uint32_t *ret_level, uint64_t *ret_bytes);
+
 /* Base64 (RFC 4648), padded or not; white space is passed over. The number of bytes; -EINVAL, -EMSGSIZE when there are more. */
 long ebb__text_base64(struct ebb_text text, unsigned char *ret_bytes, size_t bytes);
 

@@ -3,10 +3,14 @@
  * systemd's protocol of memory pressure: whoever started the process may name, in its environment, somebody who will tell it.
  *
  *     MEMORY_PRESSURE_WATCH=/path       a file of the kernel   write, then POLLPRI; never read
- *                                       a FIFO                 write, then POLLIN; read and throw away
- *                                       an AF_UNIX socket      connect, write, then POLLIN; read and throw away
+ *                                       a FIFO                 write, then POLLIN; read
+ *                                       an AF_UNIX socket      connect, write, then POLLIN; read
  *                                       /dev/null              pressure is none of this process's business
  *     MEMORY_PRESSURE_WRITE=base64      what is written right after opening; may have zeros in it
+ *
+ * What a FIFO or a socket says is a call, whatever it is. The protocol gives no meaning to it; who knows us may say more, a line for
+ * each call: "yellow", "orange" or "red", and behind it, if he likes, how much he wants: "orange 50M". A line that comes in two pieces,
+ * which one write of less than a page never does, is a call like any other.
  *
  * A FIFO is opened for both directions, so that it has a writer always: with none, poll() would return at once for ever. Bytes
  * that we have written into it ourselves come back to us and are no pressure. A file that is not the kernel's is not written
@@ -56,17 +60,31 @@ const struct ebb_watch *ebb__watch(void)
     return &watch;
 }
 
-bool ebb__watch_drain(int fd, size_t *ret_bytes)
+static void understand(struct ebb_text text, struct ebb_watch_call *call)
 {
-    char waste[512];
-    *ret_bytes = 0;
+    struct ebb_text line;
+    uint32_t level;
+    uint64_t bytes;
+    while (ebb__text_until(&text, '\n', &line)) {
+        if (!ebb__text_call(line, &level, &bytes))
+            continue;
+        call->level = level > call->level ? level : call->level;
+        call->bytes = bytes <= UINT64_MAX - call->bytes ? call->bytes + bytes : UINT64_MAX;
+    }
+}
+
+bool ebb__watch_drain(int fd, struct ebb_watch_call *ret_call)
+{
+    char text[512];
+    *ret_call = (struct ebb_watch_call){0};
     for (unsigned i = 0; i < DRAIN_ROUNDS; i++) {
-        long n = ebb__os_fd_read(fd, waste, sizeof(waste));
+        long n = ebb__os_fd_read(fd, text, sizeof(text));
         if (n == -EAGAIN)
             return true;
         if (n <= 0)
             return false;
-        *ret_bytes += (size_t)n;
+        ret_call->read_bytes += (size_t)n;
+        understand(ebb__text(text, (size_t)n), ret_call);
     }
     return true;
 }
@@ -82,7 +100,7 @@ int ebb__watch_open(const struct ebb_watch *w, const char *root, short *ret_even
                     bool *ret_seen)
 {
     char path[EBB_PATH_BYTES];
-    size_t drained = 0;
+    struct ebb_watch_call drained = {0};
     int rc = ebb__place_name(path, root, w->path, strlen(w->path), "");
     int kind = rc == 0 ? ebb__os_fd_kind(path) : rc;
     if (kind < 0)
@@ -99,7 +117,7 @@ int ebb__watch_open(const struct ebb_watch *w, const char *root, short *ret_even
     }
     if (kind == EBB_OS_FIFO)
         (void)ebb__watch_drain(fd, &drained);
-    *ret_seen = drained > w->write_bytes;
+    *ret_seen = drained.read_bytes > w->write_bytes;
     *ret_events = kind == EBB_OS_KERNEL_FILE ? EBB_OS_POLL_PRI : EBB_OS_POLL_IN;
     *ret_kind = (uint8_t)kind;
     return fd;

@@ -21,6 +21,9 @@ static void lines(struct ebb_text text)
         }
         if (ebb__text_cgroup(line, &cgroup))
             FUZZ_CHECK(*cgroup.path.at == '/' && cgroup.path.end == line.end);
+        uint32_t level = 0;
+        uint64_t bytes;
+        FUZZ_CHECK(!ebb__text_call(line, &level, &bytes) || (level >= 1 && level <= 3));
         long len = ebb__text_unescape(line, name, sizeof(name));
         FUZZ_CHECK(len < (long)sizeof(name) && (len < 0 || strlen(name) == (size_t)len));
     }

@@ -93,6 +93,7 @@ static inline void step(struct stand *s, uint64_t ms)
     s->changes += s->actions.changed;
     s->facts.high_hits = s->facts.max_hits = s->facts.oom_hits = s->facts.notices = s->facts.calls = 0;
     s->facts.call_bytes = 0;
+    s->facts.call_level = GREEN;
     memset(s->facts.got_bytes, 0, sizeof(s->facts.got_bytes));
 }
 

@@ -119,7 +119,9 @@ static inline void look(struct world *w, uint64_t now_ms)
     }
     f->missing_bytes = w->missing;
     f->wakes = true;
+    f->own_bytes = w->firm;
     for (unsigned give = 0; give < EBB_PRESS_GIVES; give++) {
+        f->own_bytes += w->piles[give].bytes;
         f->can_bytes[give] = w->piles[give].bytes;
         f->got_bytes[give] = w->piles[give].got_bytes;
         w->piles[give].got_bytes = 0;

@@ -70,10 +70,15 @@ static void put_fifo(void)
     ebb_fake.env_of = watch_fifo;
 }
 
-static void call_fifo(void)
+static void say_fifo(const char *text)
 {
     int fd = open(in_tree("/fifo"), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    EXPECT(fd >= 0 && write(fd, "x", 1) == 1 && close(fd) == 0);
+    EXPECT(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && close(fd) == 0);
+}
+
+static void call_fifo(void)
+{
+    say_fifo("x");
 }
 
 /* 100 MiB of free memory, in a process whose main thread's end would be heard of. */
@@ -195,6 +200,44 @@ static void a_fifo_drives_the_level(void)
     EXPECT(!ebb__act_sleep(200000, &payload)); /* nobody calls again */
     EXPECT_EQ(ebb__ledger_level(), EBB_LEVEL_GREEN);
     EXPECT_EQ(ebb__heap_check(), 0);
+    end_tree();
+}
+
+static const char *words;
+
+static void world_says(uint64_t timeout_ms)
+{
+    (void)timeout_ms;
+    say_fifo(words);
+    ebb_fake.on_poll = NULL;
+}
+
+/* Each level by its name, in their order, with so many bytes as were asked for; then down again, one by one. */
+static void a_fifo_names_each_level(void)
+{
+    static const char *const calls[] = {"yellow 10M\n", "orange 20M\n", "red 30M\n"};
+    size_t given = 0;
+    put_fifo();
+    begin_process();
+    ebb__act_attend(yes);
+    EXPECT(!ebb__act_sleep(100, &payload));
+    for (unsigned i = 0; i < 3; i++) {
+        words = calls[i];
+        ebb_fake.on_poll = world_says;
+        EXPECT(!ebb__act_sleep(500, &payload));
+        EXPECT_EQ(ebb__ledger_level(), i + 1);
+        given += EBB_MIB(10) * (i + 1);
+        size_t bytes = (size_t)EBB_COUNTED(pressure_bytes);
+        EXPECT_MSG(bytes >= given && bytes < given + EBB_MIB(2) * (i + 1), "%zu of %zu KiB", bytes >> 10, given >> 10);
+        const struct ebb_press_record *r = ebb__press_noted(ebb__act_ring(), 0);
+        EXPECT(r != NULL && r->level == i + 1 && r->cause == EBB_PRESS_CALL);
+    }
+    for (int level = EBB_LEVEL_RED, passed_s = 0; level > EBB_LEVEL_GREEN; passed_s++) {
+        EXPECT(passed_s < 100);
+        EXPECT(!ebb__act_sleep(1000, &payload));
+        EXPECT((int)ebb__ledger_level() == level || (int)ebb__ledger_level() == level - 1);
+        level = (int)ebb__ledger_level();
+    }
     end_tree();
 }
 
@@ -577,6 +620,7 @@ int main(void)
         CASE(a_table_is_refused),
         CASE(main_would_not_be_heard),
         CASE(a_fifo_drives_the_level),
+        CASE(a_fifo_names_each_level),
         CASE(a_flood_is_not_followed),
         CASE(a_cgroup_is_nearly_full),
         CASE(a_limit_goes),

@@ -212,6 +212,71 @@ static void peaks_are_what_grows(void)
     EXPECT(seen);
 }
 
+/* ---- what others take ---- */
+
+/* 1 GiB, `left` MiB of it left, and then so much less within 100 ms, because others or the process itself took it. */
+static void jump(struct stand *s, int64_t left, uint64_t bytes, bool own)
+{
+    begin(s);
+    s->facts.own_bytes = MB(300);
+    s->facts.can_bytes[EBB_PRESS_GIVE_FREE] = MB(250);
+    s->facts.can_bytes[EBB_PRESS_GIVE_COLD] = MB(900);
+    for (unsigned i = 0; i < 5; i++) {
+        room(s, MAX, GB(1), left << 20);
+        step(s, 100);
+    }
+    s->facts.own_bytes += own ? bytes : 0;
+    room(s, MAX, GB(1), (left << 20) - (int64_t)bytes);
+    step(s, 100);
+}
+
+static void one_jump_of_others_is_a_trend(void)
+{
+    struct stand s;
+    jump(&s, 190, MB(50), false); /* 500 MiB/s, and 140 left */
+    EXPECT(s.actions.need == RED && s.actions.cause == EBB_PRESS_OTHERS && s.actions.limit == MAX);
+    EXPECT(s.actions.within_ms < 200 && s.actions.ask_bytes[EBB_PRESS_GIVE_FREE] == MB(250));
+    EXPECT(s.actions.ask_bytes[EBB_PRESS_GIVE_COLD] == 0); /* not for what they might take yet */
+    for (unsigned i = 0; i < 3; i++) {
+        step(&s, 100);
+        EXPECT_EQ(s.actions.need, RED);
+    }
+    step(&s, 200); /* it has not gone on */
+    EXPECT_EQ(s.actions.need, YELLOW);
+    jump(&s, 190, MB(50), true); /* who asks before he grows needs no forecast */
+    EXPECT(s.actions.need == YELLOW && s.actions.cause == EBB_PRESS_ROOM_LOW);
+    jump(&s, 190, MB(10), false); /* that may be anything */
+    EXPECT_EQ(s.actions.need, YELLOW);
+    jump(&s, 600, MB(300), false); /* there is room enough */
+    EXPECT_EQ(s.actions.need, GREEN);
+}
+
+/* It comes in small pieces, between looks that are close together. */
+static void others_that_creep(void)
+{
+    struct stand s;
+    int64_t left = 190;
+    jump(&s, left, 0, false);
+    for (unsigned i = 0; i < 5 && s.actions.need < ORANGE; i++) {
+        left -= 6;
+        room(&s, MAX, GB(1), left << 20);
+        step(&s, 50); /* 120 MiB/s */
+    }
+    EXPECT(s.actions.need >= ORANGE && s.actions.cause == EBB_PRESS_OTHERS && left > 102);
+}
+
+static void what_is_own_is_not_known(void)
+{
+    struct stand s;
+    begin(&s);
+    room(&s, MAX, GB(1), (int64_t)MB(190));
+    step(&s, 100);
+    step(&s, 100);
+    room(&s, MAX, GB(1), (int64_t)MB(140));
+    step(&s, 100);
+    EXPECT_EQ(s.actions.need, YELLOW);
+}
+
 /* ---- signs ---- */
 
 /* What a sign calls for, by the level that the room alone calls for, and when no limit is known. */
@@ -480,6 +545,9 @@ int main(void)
         CASE(what_is_no_growth),
         CASE(a_forecast_has_a_band),
         CASE(peaks_are_what_grows),
+        CASE(one_jump_of_others_is_a_trend),
+        CASE(others_that_creep),
+        CASE(what_is_own_is_not_known),
         CASE(each_sign),
         CASE(stalls_have_a_threshold_and_a_band),
         CASE(hits_that_file_cache_explains),

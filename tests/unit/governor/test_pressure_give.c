@@ -204,6 +204,8 @@ static void deadlines_and_effort(void)
         room(&s, MAX, GB(10), rows[i].room * (int64_t)MB(1));
         step(&s, 1000);
         EXPECT_EQ(s.actions.within_ms, rows[i].within_ms);
+        EXPECT_EQ(s.actions.look_ms, s.actions.need == GREEN ? rows[i].look_ms : 25); /* it has just begun */
+        step(&s, 500);
         EXPECT_EQ(s.actions.look_ms, rows[i].look_ms);
         EXPECT_EQ(s.actions.cpu_permille, rows[i].cpu_permille);
         EXPECT_EQ(s.actions.urgency, rows[i].urgency);
@@ -396,6 +398,51 @@ static void a_call_is_answered(void)
     EXPECT(s.actions.want_bytes == 0 && s.actions.need == GREEN && s.actions.level == ORANGE);
 }
 
+static void call(struct stand *s, enum ebb_press_level level, uint64_t mib)
+{
+    s->facts.calls = 1;
+    s->facts.call_level = level;
+    s->facts.call_bytes = MB(mib);
+    step(s, 100);
+}
+
+/* Who calls may say how bad it is, and how much he wants; that is what is done. */
+static void a_call_may_name_its_level(void)
+{
+    struct stand s;
+    begin(&s);
+    room(&s, MAX, GB(10), (int64_t)MB(9000));
+    can(&s, (const unsigned[]){100, 0, 0, 0, 900, 0});
+    step(&s, 1000);
+    call(&s, YELLOW, 130);
+    EXPECT(s.actions.level == YELLOW && s.actions.cause == EBB_PRESS_CALL && s.actions.want_bytes == MB(130));
+    EXPECT(s.actions.ask_bytes[FREE] == MB(100) && s.actions.ask_bytes[COLD] == 0);
+    s.facts.got_bytes[FREE] = MB(100);
+    can(&s, (const unsigned[]){0, 0, 0, 0, 900, 0});
+    call(&s, ORANGE, 40); /* and the 30 that are still owed */
+    EXPECT(s.actions.level == ORANGE && s.actions.want_bytes == MB(70) && s.actions.ask_bytes[COLD] == MB(70));
+    s.facts.got_bytes[COLD] = MB(70);
+    call(&s, RED, 10);
+    EXPECT(s.actions.level == RED && s.actions.want_bytes == MB(10));
+    EXPECT_EQ(s.actions.cpu_permille, EBB_PRESS_CPU_ALL);
+    s.facts.got_bytes[COLD] = MB(10);
+    call(&s, YELLOW, 5); /* a milder one does not end it, nor make it last */
+    EXPECT(s.actions.need == RED && s.actions.want_bytes == MB(5));
+    step(&s, 1899);
+    EXPECT_EQ(s.actions.need, RED);
+    step(&s, 2);
+    EXPECT_EQ(s.actions.need, GREEN);
+    /* each level is held for its time after the last step that needed it, and they end in their order */
+    static const unsigned held_s[] = {[YELLOW] = 60, [ORANGE] = 20, [RED] = 10};
+    uint64_t needed_ms = s.facts.now_ms - 2;
+    for (unsigned level = RED; level >= YELLOW; level--) {
+        while (s.press.level == level)
+            step(&s, 100);
+        EXPECT_EQ(s.press.level, level - 1);
+        EXPECT(s.facts.now_ms - needed_ms >= held_s[level] * 1000 && s.facts.now_ms - needed_ms <= held_s[level] * 1000 + 100);
+    }
+}
+
 static void a_call_without_any_limit(void)
 {
     struct stand s;
@@ -558,6 +605,8 @@ static void random_facts(void)
         f->notices = support_below(&rng, 500) == 0;
         f->calls = support_below(&rng, 500) == 0;
         f->call_bytes = support_next(&rng) >> support_below(&rng, 64);
+        f->call_level = (enum ebb_press_level)support_below(&rng, EBB_PRESS_LEVELS);
+        f->own_bytes = support_next(&rng) >> support_below(&rng, 64);
         for (unsigned give = 0; give < EBB_PRESS_GIVES; give++) {
             f->can_bytes[give] = support_next(&rng) >> support_below(&rng, 64);
             f->got_bytes[give] = support_next(&rng) >> support_below(&rng, 64);
@@ -587,6 +636,7 @@ int main(void)
         CASE(caches_do_not_grow_into_what_nobody_sees),
         CASE(growing_ends_in_green),
         CASE(a_call_is_answered),
+        CASE(a_call_may_name_its_level),
         CASE(a_call_without_any_limit),
         CASE(stalls_that_giving_does_not_end),
         CASE(stalls_that_the_room_explains),

@@ -73,6 +73,12 @@ static uint64_t one_step(uint64_t ms, uint64_t limit)
     return ms < 5000 ? 0 : limit / 100 * 36;
 }
 
+/* Out of nothing half of the limit in a second, as fast as a machine can. */
+static uint64_t sudden(uint64_t ms, uint64_t limit)
+{
+    return ms < 5000 ? 0 : ebb__min(ebb__min(limit / 2, GB(2)) * (ms - 5000) / 1000, limit / 10 * 4);
+}
+
 static const struct ramp ramps[] = {
     {"linear", linear, false, 120, 15, 8},
     {"fast", fast, false, 60, 15, 8},
@@ -80,6 +86,7 @@ static const struct ramp ramps[] = {
     {"saw tooth", saw_tooth, false, 120, 0, 0},
     {"hog", linear, true, 120, 15, 8},
     {"fast hog", fast, true, 60, 15, 8},
+    {"sudden hog", sudden, true, 60, 15, 8},
     {"step", one_step, false, 60, 10, 6},
     {"noise at yellow", noise_yellow, true, 600, 0, 4},
     {"noise at orange", noise_orange, true, 600, 10, 8},
@@ -147,6 +154,28 @@ static void pass(struct world *w, uint64_t *now_ms, uint64_t ms)
 {
     for (uint64_t end_ms = *now_ms + ms; *now_ms < end_ms; *now_ms += 10)
         tick(w, *now_ms);
+}
+
+/* Another process takes memory as fast as it can touch it: what is free is his before he has met the limit. */
+static void what_is_free_goes_to_a_hog(void)
+{
+    struct world w;
+    create(&w, GB(1), 1);
+    w.firm = MB(50);
+    w.piles[FREE].bytes = MB(500);
+    w.hog = MB(240);
+    uint64_t now_ms = w.stand.facts.now_ms, event_ms = 0;
+    for (; now_ms < 1000000 + 2000; now_ms++)
+        tick(&w, now_ms);
+    EXPECT(w.stand.press.level == GREEN && w.piles[FREE].bytes == MB(500));
+    for (; w.piles[FREE].bytes != 0 && now_ms < 1000000 + 5000; now_ms++) {
+        w.hog = ebb__min(w.hog + MB(1), MB(930));
+        event_ms = w.was_near && event_ms == 0 ? now_ms : event_ms;
+        tick(&w, now_ms);
+    }
+    EXPECT(event_ms != 0 && w.piles[FREE].bytes == 0 && w.over_ms == 0);
+    EXPECT_MSG(now_ms - event_ms < 300, "%" PRIu64 " ms", now_ms - event_ms);
+    EXPECT(w.stand.press.level == RED);
 }
 
 /* The limit is lowered to nine tenths of what is used, as an operator may do: all that is needed is given, in its order, and no more. */
@@ -232,6 +261,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         CASE(each_ramp),
+        CASE(what_is_free_goes_to_a_hog),
         CASE(a_limit_lowered_below_usage),
         CASE(a_ramp_that_nobody_can_meet),
         CASE(facts_that_come_and_go),

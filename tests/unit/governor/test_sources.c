@@ -250,7 +250,7 @@ static const char *env_two(const char *name)
     return strcmp(name, "MEMORY_PRESSURE_WATCH") == 0 ? env_path : env_code;
 }
 
-static void a_fifo_is_read_and_thrown_away(void)
+static void a_fifo_is_read(void)
 {
     make_tree();
     put_v2();
@@ -267,6 +267,16 @@ static void a_fifo_is_read_and_thrown_away(void)
         EXPECT(fd >= 0 && write(fd, "now", 3) == 3 && close(fd) == 0);
         EXPECT(poll_now() && e.causes == EBB_CAUSE_WATCH);
         EXPECT(!poll_now()); /* the writer's end is no event */
+    }
+    static const char *const words[] = {"orange 50M\n", "yellow\nred 1M\nrubbish\norange 2M\n", "please"};
+    static const uint32_t levels[] = {2, 3, 0};
+    static const uint64_t mib[] = {50, 3, 0};
+    for (unsigned i = 0; i < 3; i++) {
+        int fd = open(in_tree("/run/pressure"), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        EXPECT(fd >= 0 && write(fd, words[i], strlen(words[i])) > 0 && close(fd) == 0);
+        EXPECT(poll_now() && e.causes == EBB_CAUSE_WATCH);
+        EXPECT(e.call_level == levels[i] && e.call_bytes == EBB_MIB(mib[i]));
+        EXPECT(!poll_now() && e.call_level == 0 && e.call_bytes == 0);
     }
     /* Who floods it is read in pieces. */
     int fd = open(in_tree("/run/pressure"), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
@@ -457,7 +467,7 @@ int main(void)
         CASE(triggers),
         CASE(one_poll_over_all),
         CASE(without_a_table),
-        CASE(a_fifo_is_read_and_thrown_away),
+        CASE(a_fifo_is_read),
         CASE(a_socket_is_connected),
         CASE(a_file_of_the_kernel),
         CASE(what_the_environment_may_say),

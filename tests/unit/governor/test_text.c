@@ -132,6 +132,45 @@ static void cgroups(void)
            !ebb__text_cgroup(OF("4:memory:a"), &c) && !ebb__text_cgroup(OF(""), &c));
 }
 
+static void calls(void)
+{
+    static const struct {
+        const char *line;
+        uint32_t level; /* 0: it is none */
+        uint64_t bytes;
+    } rows[] = {
+        {"yellow", 1, 0},
+        {"orange 50M", 2, UINT64_C(50) << 20},
+        {"red 104857600", 3, 104857600},
+        {"red 3K", 3, 3072},
+        {"yellow 1G", 1, UINT64_C(1) << 30},
+        {"orange 0", 2, 0},
+        {"orange 18446744073709551615", 2, UINT64_MAX},
+        {"orange 18446744073709551615K", 0, 0},
+        {"orange 18446744073709551616", 0, 0},
+        {"orange 50M ", 0, 0},
+        {"orange 50m", 0, 0},
+        {"orange 50MB", 0, 0},
+        {"orange -5", 0, 0},
+        {"orange  5", 0, 0},
+        {"orange x", 0, 0},
+        {" orange", 0, 0},
+        {"Orange", 0, 0},
+        {"green 5", 0, 0},
+        {"memory, please", 0, 0},
+        {"oran", 0, 0},
+        {" ", 0, 0},
+        {"", 0, 0},
+    };
+    for (size_t i = 0; i < EBB_ARRAY_COUNT(rows); i++) {
+        uint32_t level = 0;
+        uint64_t bytes = 0;
+        bool is = ebb__text_call(OF(rows[i].line), &level, &bytes);
+        EXPECT_MSG(is == (rows[i].level != 0) && level == rows[i].level && bytes == rows[i].bytes, "'%s'",
+                   rows[i].line);
+    }
+}
+
 static void base64(void)
 {
     static const struct {
@@ -174,6 +213,7 @@ static void any_bytes(void)
         "4:cpu,memory:/a/b (deleted)",
         "MemTotal:       12345 kB\ncache 5\nunder_oom 0\n",
         "c29tZSAyMDAwMDAgMjAwMDAwMAA=",
+        "yellow\norange 50M\nred 104857600\n",
         "9223372036854771712\n",
     };
     struct support_rng rng = {support_seed("any_bytes")};
@@ -262,6 +302,7 @@ int main(void)
         CASE(mounts),
         CASE(names),
         CASE(cgroups),
+        CASE(calls),
         CASE(base64),
         CASE(any_bytes),
         CASE(room),
