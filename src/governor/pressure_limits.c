@@ -8,14 +8,14 @@
 #define FORECAST_DIVISOR 256u /* a rise by less of the limit than this is noise */
 #define FORECAST_MIN     EBB_MIB(1)
 #define GROWTH_MAX       ((uint64_t)1 << 45) /* keeps products within 64 bits */
-#define OTHERS_DIVISOR   8    /* of the room that is left: less of others is noise */
-#define OTHERS_MIN_MS    20u  /* a shorter time is no measure of speed */
-#define OTHERS_WINDOW_MS 250u /* what they take more slowly shows in the growth */
+#define OTHERS_DIVISOR   8                   /* of the room that is left: less of others is noise */
+#define OTHERS_MIN_MS    20u                 /* a shorter time is no measure of speed */
+#define OTHERS_WINDOW_MS 250u                /* what they take more slowly shows in the growth */
 #define OTHERS_COUNT_MS  500u
-#define STEP_DIVISOR     64u                 /* of the limit, when nobody can say what is missing */
-#define STEP_CAN_DIVISOR 8u                  /* or of what can be given, when no limit is known */
-#define STEP_MIN         EBB_MIB(2)          /* an extent */
-#define STEP_MAX         EBB_GIB(1)          /* a second's work */
+#define STEP_DIVISOR     64u        /* of the limit, when nobody can say what is missing */
+#define STEP_CAN_DIVISOR 8u         /* or of what can be given, when no limit is known */
+#define STEP_MIN         EBB_MIB(2) /* an extent */
+#define STEP_MAX         EBB_GIB(1) /* a second's work */
 
 struct room_row {
     uint32_t permille;
@@ -142,7 +142,8 @@ static void see_others(struct ebb_press_track *t, uint64_t now_ms, int64_t other
     uint64_t ms = now_ms - t->others_ms;
     int64_t rise = others - t->others_bytes;
     bool is_short = room < short_bytes || t->others_bytes_per_s != 0;
-    bool much = rise >= (int64_t)FORECAST_MIN && rise >= (room < short_bytes ? room : short_bytes) / OTHERS_DIVISOR;
+    bool much =
+        rise >= (int64_t)FORECAST_MIN && rise >= (room < short_bytes ? room : short_bytes) / OTHERS_DIVISOR;
     if (now_ms >= t->others_until_ms)
         t->others_bytes_per_s = 0;
     if (t->others_ms != 0 && ms < (much ? OTHERS_MIN_MS : OTHERS_WINDOW_MS) && rise > 0)

@@ -18,7 +18,7 @@ struct press_seen {
     enum ebb_press_level need;
     bool by_time;   /* need is that high because of growth only */
     bool by_others; /* and that of others */
-    bool cached;  /* there is file cache enough to explain that it is hit */
+    bool cached;    /* there is file cache enough to explain that it is hit */
     int64_t room_bytes;
     uint64_t limit_bytes;
     uint64_t growth[EBB_PRESS_LEVELS]; /* bytes per second, in each level's window */

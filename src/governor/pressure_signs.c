@@ -16,7 +16,7 @@
 #define EVENT_MS       2000u   /* an event counts for a while, so that two in a row are one */
 #define OWED_MS        2000u
 #define VAIN_MAX       5u /* then every 64 s */
-#define CALL_ROW (EBB_PRESS_CALL - EBB_PRESS_STALLS)
+#define CALL_ROW       (EBB_PRESS_CALL - EBB_PRESS_STALLS)
 #define CALM_PERMILLE                                                                                        \
     1u /* below that caches may grow: a tenth of a percent, as Senpai takes for no pressure */
 
@@ -203,7 +203,9 @@ void ebb__press_read_signs(struct ebb_press *p, const struct ebb_press_facts *f,
     if (f->oom_hits != 0)
         owe(p, step->step_bytes, EBB_PRESS_RED, now_ms);
     if (f->calls != 0) /* those who say how much are owed the sum */
-        owe(p, f->call_bytes != 0 ? p->owed_bytes + ebb__min(f->call_bytes, EBB_PRESS_UNLIMITED) : step->step_bytes,
+        owe(p,
+            f->call_bytes != 0 ? p->owed_bytes + ebb__min(f->call_bytes, EBB_PRESS_UNLIMITED)
+                               : step->step_bytes,
             p->call_level, now_ms);
     for (unsigned level = EBB_PRESS_YELLOW; level <= (unsigned)ebb__min(p->owed_level, step->need); level++)
         step->deficit[level] = ebb__max(step->deficit[level], p->owed_bytes);

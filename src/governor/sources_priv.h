@@ -88,7 +88,7 @@ struct ebb_sources_event {
     bool called;      /* by ebb__os_wake() */
     uint64_t payload; /* then: what the waker said */
     uint32_t causes;
-    uint32_t levels; /* bit n: the cgroup at distance n, for the causes that belong to one */
+    uint32_t levels;     /* bit n: the cgroup at distance n, for the causes that belong to one */
     uint32_t call_level; /* who is named says so: 1 yellow, 2 orange, 3 red, the highest; 0: he did not say */
     uint64_t call_bytes; /* in all that he wants back; 0: he did not say */
 };

@@ -228,7 +228,8 @@ static void a_fifo_names_each_level(void)
         EXPECT_EQ(ebb__ledger_level(), i + 1);
         given += EBB_MIB(10) * (i + 1);
         size_t bytes = (size_t)EBB_COUNTED(pressure_bytes);
-        EXPECT_MSG(bytes >= given && bytes < given + EBB_MIB(2) * (i + 1), "%zu of %zu KiB", bytes >> 10, given >> 10);
+        EXPECT_MSG(bytes >= given && bytes < given + EBB_MIB(2) * (i + 1), "%zu of %zu KiB", bytes >> 10,
+                   given >> 10);
         const struct ebb_press_record *r = ebb__press_noted(ebb__act_ring(), 0);
         EXPECT(r != NULL && r->level == i + 1 && r->cause == EBB_PRESS_CALL);
     }

@@ -420,7 +420,8 @@ static void a_call_may_name_its_level(void)
     s.facts.got_bytes[FREE] = MB(100);
     can(&s, (const unsigned[]){0, 0, 0, 0, 900, 0});
     call(&s, ORANGE, 40); /* and the 30 that are still owed */
-    EXPECT(s.actions.level == ORANGE && s.actions.want_bytes == MB(70) && s.actions.ask_bytes[COLD] == MB(70));
+    EXPECT(s.actions.level == ORANGE && s.actions.want_bytes == MB(70) &&
+           s.actions.ask_bytes[COLD] == MB(70));
     s.facts.got_bytes[COLD] = MB(70);
     call(&s, RED, 10);
     EXPECT(s.actions.level == RED && s.actions.want_bytes == MB(10));
@@ -439,7 +440,8 @@ static void a_call_may_name_its_level(void)
         while (s.press.level == level)
             step(&s, 100);
         EXPECT_EQ(s.press.level, level - 1);
-        EXPECT(s.facts.now_ms - needed_ms >= held_s[level] * 1000 && s.facts.now_ms - needed_ms <= held_s[level] * 1000 + 100);
+        EXPECT(s.facts.now_ms - needed_ms >= held_s[level] * 1000 &&
+               s.facts.now_ms - needed_ms <= held_s[level] * 1000 + 100);
     }
 }
 
