@@ -106,18 +106,21 @@ QUERIES = (
     "SELECT SQL_NO_CACHE COUNT(*) FROM (SELECT pad, k FROM t ORDER BY pad, k LIMIT 100000) x",
     "SELECT SQL_NO_CACHE COUNT(*) FROM (SELECT k, pad FROM t LIMIT 4000) a "
     "JOIN (SELECT k, pad FROM t LIMIT 4000) b ON a.pad = b.pad",
-    "CREATE TEMPORARY TABLE h ENGINE=MEMORY AS SELECT k, LEFT(pad, 60) p FROM t; SELECT COUNT(*) FROM h",
+    "CREATE TEMPORARY TABLE h ENGINE=MEMORY AS SELECT k, pad FROM t; "
+    "CREATE TEMPORARY TABLE i ENGINE=MEMORY AS SELECT k, pad FROM t; DO SLEEP(1); SELECT COUNT(*) FROM h, i WHERE h.k < 2",
     "SELECT SQL_NO_CACHE LENGTH(GROUP_CONCAT(pad ORDER BY pad)) FROM t",
 )
 OUT_OF_MEMORY = re.compile(r"ERROR (5|1037|1038|1041|1114|2008|2013|3170) |[Oo]ut of memory|memory allocation|is full|sort memory")
 
 
 def storm(server, rounds):
-    """16 connections with queries that want much: ([answers], [errors])."""
+    """16 connections with queries that want much, begun together: ([answers], [errors])."""
     answers, errors = [], []
+    together = threading.Barrier(16)
 
     def work(number):
         for turn in range(rounds):
+            together.wait()
             text = ("SET SESSION sort_buffer_size=33554432, join_buffer_size=33554432, group_concat_max_len=200000000,"
                     "max_heap_table_size=67108864, tmp_table_size=67108864; ") + QUERIES[(number + turn) % len(QUERIES)]
             done = subprocess.run([*server.client, "-D", "test", "-e", text], capture_output=True, text=True, timeout=240,
