@@ -61,16 +61,26 @@ static bool take_chunk(uint64_t bytes)
     return true;
 }
 
-int ebb__ledger_heap_charge_slow(size_t bytes)
+/* What both slow halves begin with: undoes the subtraction that led here, and takes what no limit is in the way of. False: one is. */
+static bool take_below_gate(size_t bytes)
 {
     add_room(bytes);
     if (bytes > PTRDIFF_MAX)
-        return -ENOMEM;
+        return false;
     if (take_chunk(bytes))
-        return 0;
+        return true;
     set_keep(0);
-    if (ebb__ledger_walk_up(&ebb__ledger_heap, bytes, LEDGER_GATE) != NULL &&
-        ebb__ledger_walk_slow(&ebb__ledger_heap, bytes) != 0)
+    if (ebb__ledger_walk_up(&ebb__ledger_heap, bytes, LEDGER_GATE) != NULL)
+        return false;
+    ledger_add(&ebb__ledger_heap.own, bytes);
+    return true;
+}
+
+int ebb__ledger_heap_charge_slow(size_t bytes)
+{
+    if (take_below_gate(bytes))
+        return 0;
+    if (bytes > PTRDIFF_MAX || ebb__ledger_walk_slow(&ebb__ledger_heap, bytes) != 0)
         return -ENOMEM;
     ledger_add(&ebb__ledger_heap.own, bytes);
     return 0;
@@ -78,16 +88,7 @@ int ebb__ledger_heap_charge_slow(size_t bytes)
 
 int ebb__ledger_heap_try_slow(size_t bytes)
 {
-    add_room(bytes);
-    if (bytes > PTRDIFF_MAX)
-        return -ENOMEM;
-    if (take_chunk(bytes))
-        return 0;
-    set_keep(0);
-    if (ebb__ledger_walk_up(&ebb__ledger_heap, bytes, LEDGER_GATE) != NULL)
-        return -ENOMEM;
-    ledger_add(&ebb__ledger_heap.own, bytes);
-    return 0;
+    return take_below_gate(bytes) ? 0 : -ENOMEM;
 }
 
 void ebb__ledger_heap_force(size_t bytes)
