@@ -13,7 +13,8 @@
  * soft limit of the ledger is no number that somebody chose but the point at which somebody must look again: half way to the
  * nearest limit, as it was seen last, and a MiB at least. Whoever is about to back memory beyond that point looks, in the middle of
  * malloc: how much room is there really? Is there enough, the point moves on. If not, what is free in the heap goes back first,
- * caches of threads included. So nothing has to poll, and far from a limit nobody looks.
+ * caches of threads included; and when that is not enough, others are asked for the rest, by price: idle regions, the program's
+ * shrinkers. So nothing has to poll, and far from a limit nobody looks, or is asked.
  *
  *     held              look again            limit
  *     |------------------->|------------------->|          room: half of it until the next look
@@ -208,13 +209,14 @@ static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency
     size_t given = 0;
     int saved = errno;
     (void)unused;
+    (void)urgency;
     (void)deadline_ns;
     ebb__lock_take(&limits_lock);
     struct distance d = look_here();
-    int64_t wanted = (int64_t)ebb__min(bytes, PTRDIFF_MAX) + until_look();
+    int64_t asked = (int64_t)ebb__min(bytes, PTRDIFF_MAX), wanted = asked + until_look();
     int64_t over = wanted - d.soft_bytes;
-    if (urgency >= EBB_URGENCY_HARD)
-        over = greater(over, (int64_t)bytes);
+    if (!ebb__ledger_soft_asks(shrinker)) /* but somebody who wants memory, wherever the limits are */
+        over = greater(over, asked);
     EBB_COUNT(limit_looks, 1);
     if (over > 0) {
         EBB_COUNT(limit_hits, 1);
@@ -223,6 +225,7 @@ static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency
             d = look_here();
     }
     set_next_look(d, wanted);
+    ebb__ledger_soft_missing(shrinker, (size_t)greater(over - (int64_t)given, 0));
     ebb__lock_release(&limits_lock);
     ebb__act_hint();
     errno = saved;

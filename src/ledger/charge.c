@@ -170,10 +170,8 @@ static size_t missing(const struct ebb_budget_account *account, uint64_t bytes, 
     return ebb__max((wanted - limit) + (wanted - limit) / 4, ebb__min(limit / STEP_SHARE, STEP_MAX));
 }
 
-static size_t reclaim_for(struct ebb_budget_account *account, size_t bytes, enum ebb_budget_urgency urgency,
-                          uint64_t deadline_ns)
+static size_t note_reclaimed(struct ebb_budget_account *account, size_t given)
 {
-    size_t given = ebb__ledger_reclaim(account, bytes, urgency, deadline_ns);
     ledger_add(&ebb__ledger_cold(account)->reclaimed_bytes, given);
     return given;
 }
@@ -192,7 +190,8 @@ static void ask_softly(struct ebb_budget_account *account, uint64_t bytes)
         if (is_resting(account))
             continue;
         /* A shrinker may also have moved the limit. */
-        if (reclaim_for(account, wanted, EBB_URGENCY_SOFT, ebb__os_now_ns() + SOFT_PATIENCE_NS) == 0 &&
+        size_t given = ebb__ledger_reclaim_softly(account, wanted, ebb__os_now_ns() + SOFT_PATIENCE_NS);
+        if (note_reclaimed(account, given) == 0 &&
             missing(account, bytes, (uint64_t)atomic_load_explicit(&cold->soft, memory_order_relaxed)) != 0)
             atomic_store_explicit(&cold->soft_rest_ms, ebb__os_now_ms() + SOFT_REST_MS, memory_order_relaxed);
     }
@@ -209,7 +208,8 @@ static struct ebb_budget_account *ask_hard(struct ebb_budget_account *account, u
     for (unsigned round = 0; round < HARD_ROUNDS_MAX && go_on && blocked != NULL; round++) {
         size_t wanted = missing(blocked, bytes, ledger_get(&blocked->hard));
         if (wanted != 0)
-            go_on = reclaim_for(blocked, wanted, EBB_URGENCY_HARD, deadline_ns) != 0 &&
+            go_on = note_reclaimed(
+                        blocked, ebb__ledger_reclaim(blocked, wanted, EBB_URGENCY_HARD, deadline_ns)) != 0 &&
                     ebb__os_now_ns() < deadline_ns;
         /* Also when nothing was given: somebody else may have uncharged meanwhile. */
         blocked = try_exactly(account, bytes, LEDGER_HARD);

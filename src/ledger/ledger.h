@@ -58,7 +58,8 @@
  *
  * Shrinkers. A word for each names the thread inside; another one that wants in goes on to the next shrinker and, at
  * EBB_URGENCY_HARD, comes back and waits for it until the deadline. A thread inside a shrinker asks no other: its charges
- * are tried and refused. A limit of account A asks only shrinkers of A and of what is below A: no other can lower A.
+ * are tried and refused. A limit of account A asks only shrinkers of A and of what is below A: no other can lower A. The exception is
+ * a wide shrinker, which holds memory of many accounts below its own (regions do), and is told which must become smaller.
  *
  * Costs, in instructions on x86-64 (tests/unit/ledger/test_cost.c counts them): the heap's charge 4 and its uncharge 6, one
  * of them atomic; by credit 29 and 25, one of them atomic, on a line of the thread's own; a walk 145 for an account right
@@ -180,10 +181,26 @@ size_t ebb__ledger_recall(void);
 /* ---- shrinkers ---- */
 
 int ebb__ledger_shrinker_add(const struct ebb_budget_shrinker *shrinker);
+/* The same for one that holds memory of many accounts below its own: it is asked for the limits of these too, and its functions get
+ * the account that must become smaller in the place of a context. */
+int ebb__ledger_shrinker_add_wide(const struct ebb_budget_shrinker *shrinker);
 int ebb__ledger_shrinker_remove(int number);
 int64_t ebb__ledger_shrinker_price(int number, int64_t price);
 size_t ebb__ledger_reclaim(struct ebb_budget_account *account, size_t bytes, enum ebb_budget_urgency urgency,
                            uint64_t deadline_ns);
+
+/* By who is inside the shrinker of that number: whether a soft limit asks, and not somebody who wants memory. */
+bool ebb__ledger_soft_asks(int number);
+
+/* The same, before it returns: a soft limit was moved, and what it returns aside no more than so many bytes are missing. Others are
+ * asked for no more than that. Without effect when no soft limit asks. */
+void ebb__ledger_soft_missing(int number, size_t bytes);
+
+/* How far the account and those above it are above their minima; SIZE_MAX: none has one. */
+size_t ebb__ledger_spare(const struct ebb_budget_account *account);
+
+/* True when `account` is `above` or somewhere below it in the tree. */
+bool ebb__ledger_is_below(const struct ebb_budget_account *account, const struct ebb_budget_account *above);
 
 /* The shrinkers of the process whose price lies in a band, both ends included, but for the one of that number (0: none is left
  * out). For whoever asks by kind, as the governor does. */

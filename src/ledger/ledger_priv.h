@@ -97,9 +97,6 @@ EBB_INLINE void ebb__ledger_expect_alive(const struct ebb_budget_account *accoun
         ebb__ledger_die_dead(account, caller);
 }
 
-/* True when `account` is `above` or somewhere below it in the tree. */
-bool ebb__ledger_is_below(const struct ebb_budget_account *account, const struct ebb_budget_account *above);
-
 /* ---- the table ---- */
 
 extern struct ebb_lock ebb__ledger_lock; /* EBB_RANK_LEDGER */
@@ -185,6 +182,9 @@ uint64_t ebb__ledger_unspent(const struct ebb_budget_account *account);
 void ebb__ledger_credit_after_fork(void);
 
 /* ---- shrinkers ---- */
+
+/* As ebb__ledger_reclaim(), because a soft limit of the account is in the way, which a shrinker may move. pre: bytes is not 0 */
+size_t ebb__ledger_reclaim_softly(struct ebb_budget_account *account, size_t bytes, uint64_t deadline_ns);
 
 bool ebb__ledger_has_shrinker(const struct ebb_budget_account *account); /* under the lock */
 void ebb__ledger_shrinker_after_fork(void);

@@ -9,6 +9,12 @@
  *
  * A thread that is inside one shrinker asks none: it might hold what the other one wants. That is found out by comparing
  * ids, so it needs no room in the thread.
+ *
+ * Some hold memory of many accounts below their own, more than there could be slots: a wide shrinker is asked for the limits of these
+ * too, and is told which account must become smaller.
+ *
+ * A soft limit may be a point at which somebody looks, and which he moves (governor/limits.c). So a round that such a limit began ends
+ * when nothing is missing any more, although nobody gave: who is inside says so.
  */
 #include "ledger/ledger_priv.h"
 
@@ -26,12 +32,16 @@
 
 enum state { FREE = 0, USED, LEAVING };
 
+struct round;
+
 struct shrinker {
     _Atomic uint32_t inside;
     _Atomic uint32_t state; /* changed under the lock */
     _Atomic uint32_t price;
     uint32_t generation;           /* under the lock */
-    struct ebb_budget_shrinker is; /* under the lock; stays while somebody is inside */
+    struct ebb_budget_shrinker is; /* under the lock; stays while somebody is inside, as the next */
+    bool wide;
+    struct round *round; /* that asks; by who is inside */
 };
 
 static struct shrinker shrinkers[SHRINKERS_MAX];
@@ -64,7 +74,7 @@ static struct shrinker *of_number(int number)
     return state_of(s) == USED && number_of(s) == number ? s : NULL;
 }
 
-int ebb__ledger_shrinker_add(const struct ebb_budget_shrinker *shrinker)
+static int add(const struct ebb_budget_shrinker *shrinker, bool wide)
 {
     int number = -ENOSPC;
     if (shrinker->size_of_struct != sizeof(*shrinker) || shrinker->estimate == NULL ||
@@ -80,6 +90,7 @@ int ebb__ledger_shrinker_add(const struct ebb_budget_shrinker *shrinker)
         s->is = *shrinker;
         if (s->is.account == NULL)
             s->is.account = &ebb__ledger_process;
+        s->wide = wide;
         s->generation++;
         atomic_store_explicit(&s->price, shrinker->price, memory_order_relaxed);
         atomic_store_explicit(&s->state, USED, memory_order_release);
@@ -88,6 +99,16 @@ int ebb__ledger_shrinker_add(const struct ebb_budget_shrinker *shrinker)
     }
     ebb__lock_release(&ebb__ledger_lock);
     return number;
+}
+
+int ebb__ledger_shrinker_add(const struct ebb_budget_shrinker *shrinker)
+{
+    return add(shrinker, false);
+}
+
+int ebb__ledger_shrinker_add_wide(const struct ebb_budget_shrinker *shrinker)
+{
+    return add(shrinker, true);
 }
 
 int64_t ebb__ledger_shrinker_price(int number, int64_t price)
@@ -201,7 +222,11 @@ int ebb__ledger_shrinker_remove(int number)
 struct round {
     struct ebb_budget_account *account;
     struct ebb_ledger_band band;
+    size_t bytes; /* wanted, those that were given included */
+    size_t given;
+    size_t missing; /* SIZE_MAX, or what is still, as the one says that was just asked */
     enum ebb_budget_urgency urgency;
+    bool for_soft;        /* a soft limit is in the way, which a shrinker may move */
     uint64_t deadline_ns; /* 0: nobody waits */
     uint32_t thread_id;
     unsigned count;
@@ -217,13 +242,20 @@ static bool before(const struct candidate *a, const struct candidate *b)
     return a->price != b->price ? a->price < b->price : a->eagerness < b->eagerness;
 }
 
+/* Whether the shrinker can make the round's account smaller. */
+static bool can_help(const struct shrinker *s, const struct round *round)
+{
+    return ebb__ledger_is_below(account_of(s), round->account) ||
+           (s->wide && ebb__ledger_is_below(round->account, account_of(s)));
+}
+
 /* The candidates in order; equals stay in the order of their slots. */
 static void choose(struct round *round)
 {
     ebb__lock_take(&ebb__ledger_lock);
     for (unsigned i = 0; i < SHRINKERS_MAX; i++) {
         struct shrinker *s = &shrinkers[i];
-        if (state_of(s) != USED || !ebb__ledger_is_below(account_of(s), round->account))
+        if (state_of(s) != USED || !can_help(s, round))
             continue;
         uint32_t kind = ebb__ledger_cold(account_of(s))->account_class;
         if (kind == EBB_BUDGET_ESSENTIAL && round->urgency < EBB_URGENCY_HARD)
@@ -246,10 +278,9 @@ static bool is_late(const struct round *round)
     return round->deadline_ns != 0 && ebb__os_now_ns() >= round->deadline_ns;
 }
 
-/* How far the account and those above it are above their minima. */
-static uint64_t above_minimum(const struct ebb_budget_account *account)
+size_t ebb__ledger_spare(const struct ebb_budget_account *account)
 {
-    uint64_t least = UINT64_MAX;
+    uint64_t least = SIZE_MAX;
     for (; account != NULL; account = ledger_parent(account)) {
         int64_t min = atomic_load_explicit(&ebb__ledger_cold(account)->min, memory_order_relaxed);
         uint64_t taken = ledger_get(&account->taken),
@@ -260,97 +291,134 @@ static uint64_t above_minimum(const struct ebb_budget_account *account)
     return least;
 }
 
-/* Inside. */
-static size_t ask(struct shrinker *s, const struct round *round, size_t bytes)
+/* Inside. What it says that it could give, down to the minima. */
+static size_t estimate(struct shrinker *s, struct round *round)
 {
-    size_t estimate = s->is.estimate(s->is.context);
-    if (round->urgency < EBB_URGENCY_LAST)
-        bytes = ebb__min(bytes, above_minimum(account_of(s)));
-    bytes = ebb__min(bytes, estimate);
-    if (bytes == 0)
-        return 0;
-    LEDGER_COUNT(shrinks, 1);
-    return s->is.shrink(s->is.context, bytes, round->urgency,
-                        round->deadline_ns != 0 ? round->deadline_ns : UINT64_MAX);
+    bool narrows = s->wide && ebb__ledger_is_below(round->account, account_of(s));
+    size_t bytes = s->is.estimate(s->wide ? round->account : s->is.context);
+    if (round->urgency >= EBB_URGENCY_LAST)
+        return bytes;
+    return ebb__min(bytes, ebb__ledger_spare(narrows ? round->account : account_of(s)));
 }
 
-/* 0 also when it is not there any more; *ret_busy when somebody else is inside. */
-static size_t ask_one(const struct round *round, const struct candidate *candidate, size_t bytes,
-                      bool *ret_busy)
+/* Inside. */
+static void ask(struct shrinker *s, struct round *round)
 {
-    struct shrinker *s = &shrinkers[(uint32_t)(candidate->number - 1) % SHRINKERS_MAX];
+    size_t bytes = ebb__min(round->bytes - round->given, estimate(s, round));
+    if (bytes == 0)
+        return;
+    LEDGER_COUNT(shrinks, 1);
+    s->round = round;
+    round->missing = SIZE_MAX;
+    round->given += s->is.shrink(s->wide ? round->account : s->is.context, bytes, round->urgency,
+                                 round->deadline_ns != 0 ? round->deadline_ns : UINT64_MAX);
+    s->round = NULL;
+    if (round->missing < round->bytes - ebb__min(round->given, round->bytes))
+        round->bytes = round->given + round->missing;
+}
+
+static struct shrinker *of_candidate(const struct candidate *candidate)
+{
+    return &shrinkers[(uint32_t)(candidate->number - 1) % SHRINKERS_MAX];
+}
+
+/* False: somebody else is inside. */
+static bool ask_one(struct round *round, const struct candidate *candidate)
+{
+    struct shrinker *s = of_candidate(candidate);
     enum entry entry = enter(s, candidate->number, round->thread_id);
-    *ret_busy = entry == BUSY;
-    if (entry != ENTERED)
-        return 0;
-    size_t given = ask(s, round, bytes);
-    leave(s);
-    return given;
+    if (entry == ENTERED) {
+        ask(s, round);
+        leave(s);
+    }
+    return entry != BUSY;
 }
 
 /* Somebody else is inside it, and may be giving to others what this one wants: wait for it, then ask. */
-static size_t wait_and_ask(const struct round *round, const struct candidate *candidate, size_t bytes)
+static void wait_and_ask(struct round *round, const struct candidate *candidate)
 {
-    struct shrinker *s = &shrinkers[(uint32_t)(candidate->number - 1) % SHRINKERS_MAX];
-    for (;;) {
-        bool busy;
-        size_t given = ask_one(round, candidate, bytes, &busy);
+    while (!ask_one(round, candidate)) {
         uint64_t now_ns = ebb__os_now_ns();
-        if (!busy || now_ns >= round->deadline_ns)
-            return given;
-        sleep_on(s, round->deadline_ns - now_ns);
+        if (now_ns >= round->deadline_ns)
+            return;
+        sleep_on(of_candidate(candidate), round->deadline_ns - now_ns);
     }
 }
 
-static size_t ask_all(struct round *round, size_t bytes)
+static void ask_all(struct round *round)
 {
     struct candidate busy_ones[SHRINKERS_MAX];
     unsigned busy_count = 0;
-    size_t given = 0;
-    for (unsigned i = 0; i < round->count && given < bytes && !is_late(round); i++) {
-        bool busy;
-        given += ask_one(round, &round->candidates[i], bytes - given, &busy);
-        if (busy)
+    for (unsigned i = 0; i < round->count && round->given < round->bytes && !is_late(round); i++)
+        if (!ask_one(round, &round->candidates[i]))
             busy_ones[busy_count++] = round->candidates[i];
-    }
     if (round->urgency != EBB_URGENCY_HARD || round->deadline_ns == 0)
-        return given;
-    for (unsigned i = 0; i < busy_count && given < bytes && !is_late(round); i++)
-        given += wait_and_ask(round, &busy_ones[i], bytes - given);
-    return given;
+        return;
+    for (unsigned i = 0; i < busy_count && round->given < round->bytes && !is_late(round); i++)
+        wait_and_ask(round, &busy_ones[i]);
 }
 
-static size_t reclaim(struct ebb_budget_account *account, const struct ebb_ledger_band *band, size_t bytes,
-                      enum ebb_budget_urgency urgency, uint64_t deadline_ns)
+/* Whether the calling thread is inside that shrinker because of a soft limit. */
+static struct round *soft_round(int number)
 {
-    struct round round = {.account = account,
-                          .band = *band,
-                          .urgency = urgency,
-                          .deadline_ns = deadline_ns,
-                          .thread_id = ebb__os_thread_id()};
-    if (is_inside_any(round.thread_id))
+    struct shrinker *s = &shrinkers[(uint32_t)(number - 1) % SHRINKERS_MAX];
+    return s->round != NULL && s->round->for_soft ? s->round : NULL;
+}
+
+bool ebb__ledger_soft_asks(int number)
+{
+    return soft_round(number) != NULL;
+}
+
+void ebb__ledger_soft_missing(int number, size_t bytes)
+{
+    struct round *round = soft_round(number);
+    if (round != NULL)
+        round->missing = bytes;
+}
+
+static size_t run(struct round *round)
+{
+    round->thread_id = ebb__os_thread_id();
+    if (is_inside_any(round->thread_id))
         return 0;
-    choose(&round);
-    if (round.count == 0)
+    choose(round);
+    if (round->count == 0)
         return 0;
     uint64_t start_ns = ebb__os_now_ns();
-    size_t given = ask_all(&round, bytes);
+    ask_all(round);
     LEDGER_COUNT(reclaims, 1);
-    LEDGER_COUNT(reclaimed_bytes, given);
+    LEDGER_COUNT(reclaimed_bytes, round->given);
     LEDGER_COUNT(reclaim_ns, ebb__os_now_ns() - start_ns);
-    return given;
+    return round->given;
 }
+
+static const struct ebb_ledger_band all = {0, UINT32_MAX, 0};
 
 size_t ebb__ledger_reclaim(struct ebb_budget_account *account, size_t bytes, enum ebb_budget_urgency urgency,
                            uint64_t deadline_ns)
 {
-    static const struct ebb_ledger_band all = {0, UINT32_MAX, 0};
     if (ebb__ledger_shrinker_count() == 0 || bytes == 0)
         return 0;
     if (account == NULL)
         account = &ebb__ledger_process;
     ebb__ledger_expect_alive(account, "ebb_budget_reclaim");
-    return reclaim(account, &all, bytes, urgency, deadline_ns);
+    struct round round = {
+        .account = account, .band = all, .bytes = bytes, .urgency = urgency, .deadline_ns = deadline_ns};
+    return run(&round);
+}
+
+size_t ebb__ledger_reclaim_softly(struct ebb_budget_account *account, size_t bytes, uint64_t deadline_ns)
+{
+    if (ebb__ledger_shrinker_count() == 0)
+        return 0;
+    struct round round = {.account = account,
+                          .band = all,
+                          .bytes = bytes,
+                          .urgency = EBB_URGENCY_SOFT,
+                          .for_soft = true,
+                          .deadline_ns = deadline_ns};
+    return run(&round);
 }
 
 /* ---- by kind ---- */
@@ -360,7 +428,12 @@ size_t ebb__ledger_reclaim_band(const struct ebb_ledger_band *band, size_t bytes
 {
     if (ebb__ledger_shrinker_count() == 0 || bytes == 0)
         return 0;
-    return reclaim(&ebb__ledger_process, band, bytes, urgency, deadline_ns);
+    struct round round = {.account = &ebb__ledger_process,
+                          .band = *band,
+                          .bytes = bytes,
+                          .urgency = urgency,
+                          .deadline_ns = deadline_ns};
+    return run(&round);
 }
 
 size_t ebb__ledger_estimate_band(const struct ebb_ledger_band *band, enum ebb_budget_urgency urgency)
@@ -372,12 +445,10 @@ size_t ebb__ledger_estimate_band(const struct ebb_ledger_band *band, enum ebb_bu
         return 0;
     choose(&round);
     for (unsigned i = 0; i < round.count; i++) {
-        struct shrinker *s = &shrinkers[(uint32_t)(round.candidates[i].number - 1) % SHRINKERS_MAX];
+        struct shrinker *s = of_candidate(&round.candidates[i]);
         if (enter(s, round.candidates[i].number, round.thread_id) != ENTERED)
             continue;
-        size_t bytes = s->is.estimate(s->is.context);
-        if (urgency < EBB_URGENCY_LAST)
-            bytes = ebb__min(bytes, above_minimum(account_of(s)));
+        size_t bytes = estimate(s, &round);
         leave(s);
         if (__builtin_add_overflow(sum, bytes, &sum))
             sum = SIZE_MAX;
@@ -411,6 +482,7 @@ void ebb__ledger_shrinker_after_fork(void)
     for (unsigned i = 0; i < SHRINKERS_MAX; i++) {
         struct shrinker *s = &shrinkers[i];
         atomic_store(&s->inside, 0);
+        s->round = NULL;
         if (state_of(s) == LEAVING)
             atomic_store(&s->state, FREE);
         count += state_of(s) != FREE;

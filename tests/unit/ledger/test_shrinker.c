@@ -289,6 +289,125 @@ static void the_list_has_an_end(void)
     EXPECT_WHOLE();
 }
 
+/* ---- one for many accounts ---- */
+
+/* Holds bytes of three accounts. */
+static struct ebb_budget_account *many[3];
+static size_t many_have[3];
+static const struct ebb_budget_account *many_asked;
+
+static bool many_can(unsigned i, const void *account)
+{
+    return account == &ebb__ledger_heap || account == &ebb__ledger_process ||
+           ebb__ledger_is_below(many[i], account);
+}
+
+static size_t many_estimate(void *account)
+{
+    size_t sum = 0;
+    for (unsigned i = 0; i < 3; i++)
+        sum += many_can(i, account) ? many_have[i] : 0;
+    return sum;
+}
+
+static size_t many_shrink(void *account, size_t bytes, enum ebb_budget_urgency urgency, uint64_t deadline_ns)
+{
+    size_t sum = 0;
+    (void)urgency;
+    (void)deadline_ns;
+    many_asked = account;
+    for (unsigned i = 0; i < 3 && sum < bytes; i++) {
+        size_t part = ebb__min(many_can(i, account) ? many_have[i] : 0, bytes - sum);
+        many_have[i] -= part;
+        sum += part;
+        ebb__ledger_uncharge(many[i], part);
+    }
+    return sum;
+}
+
+static void one_may_hold_for_many_accounts(void)
+{
+    const struct ebb_budget_shrinker row = {.size_of_struct = sizeof(row),
+                                            .account = &ebb__ledger_heap,
+                                            .name = "many",
+                                            .price = 100,
+                                            .estimate = many_estimate,
+                                            .shrink = many_shrink};
+    struct ebb_budget_account *beside = made(NULL, "beside");
+    many[0] = made(&ebb__ledger_heap, "user");
+    many[1] = made(many[0], "statement");
+    many[2] = made(&ebb__ledger_heap, "other");
+    for (unsigned i = 0; i < 3; i++) {
+        EXPECT_EQ(ebb__ledger_charge(many[i], 1000), 0);
+        many_have[i] = 1000;
+    }
+    int number = ebb__ledger_shrinker_add_wide(&row);
+    EXPECT(number > 0);
+    EXPECT_EQ(ebb__ledger_reclaim(beside, 10, EBB_URGENCY_LAST, 0), 0); /* it is not below the heap */
+    EXPECT_EQ(ebb__ledger_reclaim(many[1], 5000, EBB_URGENCY_EARLY, 0), 1000);
+    EXPECT(many_asked == many[1] && many_have[0] == 1000 && many_have[2] == 1000);
+
+    limited(many[0], EBB_BUDGET_MIN, 400); /* of the account that is asked for, not of the shrinker's */
+    EXPECT_EQ(ebb__ledger_reclaim(many[0], 5000, EBB_URGENCY_HARD, 0), 600);
+    EXPECT_EQ(ebb__ledger_reclaim(many[0], 5000, EBB_URGENCY_LAST, 0), 400);
+    limited(many[2], EBB_BUDGET_HARD, 1200);
+    EXPECT_EQ(ebb__ledger_charge(many[2], 700), 0);
+    EXPECT(many_asked == many[2] && many_have[2] <= 500);
+    size_t left = many_have[2];
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, 5000, EBB_URGENCY_EARLY, 0), left);
+    EXPECT(many_asked == &ebb__ledger_process);
+    EXPECT_EQ(ebb__ledger_shrinker_remove(number), 0);
+    EXPECT_WHOLE();
+}
+
+/* ---- a soft limit that is moved ---- */
+
+static size_t still_missing;
+static bool was_soft;
+
+static void move_the_limit(struct giver *giver)
+{
+    was_soft = ebb__ledger_soft_asks(giver->number);
+    if (was_soft)
+        limited(&ebb__ledger_process, EBB_BUDGET_SOFT, MIB(10));
+    ebb__ledger_soft_missing(giver->number, still_missing);
+}
+
+/* Who moves it says what is missing all the same, and others are asked for that. */
+static void a_moved_limit_ends_the_round(void)
+{
+    struct giver mover, cheap, dear;
+    struct ebb_budget_account *pool = made(NULL, "pool");
+    give_from(&mover, pool, KIB(100), 0);
+    give_from(&cheap, pool, KIB(100), 1);
+    give_from(&dear, pool, KIB(100), 2);
+    mover.inside = move_the_limit;
+    mover.part = 0;
+    limited(&ebb__ledger_process, EBB_BUDGET_SOFT, KIB(300));
+    EXPECT_EQ(ebb__ledger_charge(pool, KIB(8)), 0);
+    EXPECT(mover.asked == 1 && was_soft && cheap.asked == 0 && dear.asked == 0);
+
+    still_missing = KIB(3);
+    limited(&ebb__ledger_process, EBB_BUDGET_SOFT, KIB(300));
+    EXPECT_EQ(ebb__ledger_charge(pool, KIB(8)), 0);
+    EXPECT(mover.asked == 2 && cheap.asked == 1 && dear.asked == 0);
+    EXPECT_EQ(cheap.asked_for, KIB(3));
+
+    mover.part = 100; /* what it gives itself is not part of that */
+    limited(&ebb__ledger_process, EBB_BUDGET_SOFT, KIB(300));
+    cheap.part = 50;
+    EXPECT_EQ(ebb__ledger_charge(pool, KIB(80)), 0);
+    EXPECT(cheap.asked == 2 && cheap.asked_for <= KIB(3) && dear.asked_for <= KIB(2));
+
+    /* Somebody who wants memory gets it, wherever limits are. */
+    still_missing = 0;
+    mover.part = 0;
+    mover.has = KIB(10);
+    EXPECT_EQ(ebb__ledger_reclaim(NULL, KIB(20), EBB_URGENCY_SOFT, 0), KIB(20));
+    EXPECT(!was_soft && cheap.asked == 3 && dear.asked != 0);
+    EXPECT_WHOLE();
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -304,6 +423,8 @@ int main(void)
         CASE(removing_waits_until_it_is_left),
         CASE(a_deadline_ends_the_round),
         CASE(the_list_has_an_end),
+        CASE(one_may_hold_for_many_accounts),
+        CASE(a_moved_limit_ends_the_round),
     };
     return RUN_CASES(cases);
 }
