@@ -174,7 +174,7 @@ struct ebb_budget_shrinker {
         account; /* whose memory it is; NULL: the process. Asked for the limits of this account and those above */
     const char *name; /* must stay; for statistics */
     unsigned
-        price; /* cheapest first. 0 free memory of the heap, 100 idle regions, 200 clean cold frames, 300 dirty frames */
+        price; /* cheapest first. 0 free memory of the heap and 100 idle regions are the library's own; 200 clean cold frames, 300 dirty ones */
     /* About how many bytes it could give now; 0: it is not asked. Must be quick and must not block. */
     size_t (*estimate)(void *context);
     /* Gives back about `bytes`, less when CLOCK_MONOTONIC reaches `deadline_ns`, and uncharges them. Returns what it gave,
@@ -185,7 +185,8 @@ struct ebb_budget_shrinker {
     void *context;
 };
 
-/* Returns the shrinker's number, 1 or more; -EINVAL (size_of_struct, no functions, untracked), -ENOSPC (64 are registered). */
+/* Returns the shrinker's number, 1 or more; -EINVAL (size_of_struct, no functions, untracked), -ENOSPC (64 are registered,
+ * our own two included). */
 EBB_API int ebb_budget_shrinker_add(const struct ebb_budget_shrinker *shrinker);
 
 /* Takes it out and waits until nobody is inside: after that its context may go. -ENOENT (no such number), -EDEADLK (called from

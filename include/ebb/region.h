@@ -20,7 +20,9 @@
  * its own, and the current block goes on serving. Blocks that a reset or rollback keeps for the next use are given back when
  * nobody has used them for half a second to a second (a few seconds in a process that is otherwise idle; not at all
  * in one without a background thread, see ebb-malloc(7), that calls nothing), when uses of the last 16 to 32 rounds needed less than
- * a quarter of them, by ebb_trim(), and before the region's limit refuses anything.
+ * a quarter of them, by ebb_trim(), before the region's limit refuses anything, and when a limit of the process, the heap or the
+ * region's account is met, pressure is felt, or ebb_budget_reclaim() asks: they are the shrinker "idle regions" of <ebb/budget.h>,
+ * price 100, after free memory and before whatever a program has registered above that.
  *
  * Coming from mem_root
  *      MySQL 5.7, MariaDB                             here
@@ -64,7 +66,9 @@ struct ebb_region {
 #define EBB_REGION_ALIGN_8 1u /* pieces are aligned to 8 bytes instead of 16 */
 #define EBB_REGION_POISON                                                                                    \
     2u /* free bytes are filled, and looked at when they are handed out: slow, finds late writers */
-#define EBB_REGION_KEEPS_IDLE 4u /* kept blocks stay however long nobody uses them */
+/* Kept blocks stay however long nobody uses them, and whoever else needs memory: neither time, ebb_trim() nor the budget takes them, at
+ * any urgency. They still go by the region's own need: few of them used, its limit, its account's limit when it charges itself. */
+#define EBB_REGION_KEEPS_IDLE 4u
 
 struct ebb_budget_account; /* <ebb/budget.h> */
 

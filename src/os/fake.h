@@ -21,6 +21,7 @@ struct ebb_fake {
     enum ebb_os_thp thp;
     uint64_t now_ms;   /* the virtual clock */
     uint64_t extra_ns; /* now_ns is now_ms and this */
+    uint64_t purge_ns; /* what each call of purge and purge_many takes of it */
     uint64_t thread_cpu_ns;
     uint32_t pid;
     uint32_t thread_id; /* of the calling thread, whichever it is */

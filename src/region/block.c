@@ -4,7 +4,7 @@
  *
  * Blocks up to 32 KiB are of a size class and may come from the threads' caches, when the floor above has said how; larger ones are
  * spans. Each is charged whole, as long as its region holds it, in use or kept. Charging is here and nowhere else: a
- * region's bytes today, an account of the budget beside them later.
+ * region's own bytes, and an account of the budget beside them.
  */
 #include "region/region_priv.h"
 
@@ -69,9 +69,27 @@ size_t ebb__blocks_give(struct block *list)
     return bytes;
 }
 
+size_t ebb__blocks_return(struct block *list)
+{
+    size_t bytes = 0;
+    while (list != NULL) {
+        struct block *b = list;
+        list = b->below;
+        bytes += b->bytes;
+        if (ebb__track_is_on())
+            ebb__track_allow(b, b->bytes);
+        if (b->class != 0)
+            give_to_heap(b->class, b);
+        else
+            ebb__heap_large_free(b);
+    }
+    return bytes;
+}
+
 /* ---- charging ---- */
 
-bool ebb__region_charge(struct region *r, size_t bytes)
+/* False: the account has no room. */
+static bool charge(struct region *r, size_t bytes)
 {
     if (r->account != NULL && ebb__ledger_charge_credit(r->account, bytes) != 0)
         return false;
@@ -116,10 +134,9 @@ struct block *ebb__block_take(struct region *r, size_t bytes, size_t least_bytes
         if (bytes < least && !is_allowed(r, bytes = least))
             return NULL;
     }
-    if (!ebb__region_charge(r,
-                            bytes)) { /* the account has less room: kept blocks go, and the least will do */
+    if (!charge(r, bytes)) { /* the account has less room: kept blocks go, and the least will do */
         (void)ebb__keep_none(r);
-        if (!ebb__region_charge(r, bytes = least))
+        if (!charge(r, bytes = least))
             return NULL;
     }
     struct block *b = take(bytes, &class);
@@ -151,10 +168,18 @@ struct region *ebb__region_take_first(size_t bytes, unsigned *ret_class, size_t 
     return ebb__region_source.take(c);
 }
 
+bool ebb__region_charge_first(struct region *r, struct ebb_budget_account *account)
+{
+    if (ebb__ledger_charge_credit(account, r->first.bytes) != 0)
+        return false;
+    r->account = account;
+    return true;
+}
+
+/* A region of eight pieces costs some 400 instructions; its own books end with it. */
 void ebb__region_give_first(struct region *r)
 {
-    unsigned class = r->first.class;
-    size_t bytes = r->first.bytes;
-    ebb__region_uncharge(r, bytes);
-    give(r, class, bytes);
+    if (r->account != NULL)
+        ebb__ledger_uncharge_credit(r->account, r->first.bytes);
+    give(r, r->first.class, r->first.bytes);
 }

@@ -6,7 +6,7 @@
  * must not become a high-water mark for ever, so they go back
  *   in a round   when the last 16 to 32 rounds needed less than a quarter of them
  *   in no round  when two calls of ebb__region_decay() have passed over them, by whichever thread makes these
- *   in need      before a limit or the kernel refuses the region anything
+ *   in need      before a limit or the kernel refuses the region anything, and when the budget asks (shrink.c)
  * What rounds needed also sizes the next block: the second or third round of a statement finds all it needs in one.
  *
  * Two threads. The owner and who decays meet in one word, `kept`: either takes the whole list out by an exchange, and only the owner
@@ -20,22 +20,21 @@
  */
 #include "region/region_priv.h"
 
-#define SHARDS     16u
 #define SPARE      4u /* kept blocks may be so many times as large as what was needed */
 #define DECAY_AGES 2u
 
-static struct shard {
-    struct ebb_lock lock;
-    struct region *regions;
-} EBB_ALIGNED(64) shards[SHARDS] = {[0 ... SHARDS - 1] = {.lock = EBB_LOCK_INIT(EBB_RANK_REGIONS)}};
+struct keep_list ebb__keep_lists[EBB_KEEP_LISTS] = {
+    [0 ... EBB_KEEP_LISTS - 1] = {.lock = EBB_LOCK_INIT(EBB_RANK_REGIONS)}};
 
 static _Atomic uint32_t age;
 static _Atomic uint32_t any_kept;       /* 0: nothing was kept since who decays found nothing left */
 static _Atomic uint32_t generation = 1; /* of forks */
 
-static struct shard *shard_of(const struct region *r)
+EBB_STATIC_ASSERT(EBB_KEEP_LISTS == 16, "the four bits that list_of() makes");
+
+static struct keep_list *list_of(const struct region *r)
 {
-    return &shards[((uintptr_t)r >> 9) * UINT64_C(0x9e3779b97f4a7c15) >> 60];
+    return &ebb__keep_lists[((uintptr_t)r >> 9) * UINT64_C(0x9e3779b97f4a7c15) >> 60];
 }
 
 /* ---- the lists ---- */
@@ -47,7 +46,8 @@ bool ebb__keep_is_listed(const struct region *r)
 
 static void enlist(struct region *r)
 {
-    struct shard *s = shard_of(r);
+    ebb__shrink_register();
+    struct keep_list *s = list_of(r);
     ebb__lock_take(&s->lock);
     r->previous = NULL;
     r->next = s->regions;
@@ -60,7 +60,7 @@ static void enlist(struct region *r)
 
 void ebb__keep_forget(struct region *r)
 {
-    struct shard *s = shard_of(r);
+    struct keep_list *s = list_of(r);
     if (!ebb__keep_is_listed(r))
         return;
     ebb__lock_take(&s->lock);
@@ -76,11 +76,12 @@ void ebb__keep_forget(struct region *r)
 
 void ebb__region_after_fork(void)
 {
-    for (unsigned i = 0; i < SHARDS; i++) {
-        ebb__lock_reset(&shards[i].lock);
-        shards[i].regions = NULL;
+    for (unsigned i = 0; i < EBB_KEEP_LISTS; i++) {
+        ebb__lock_reset(&ebb__keep_lists[i].lock);
+        ebb__keep_lists[i].regions = NULL;
     }
     atomic_fetch_add(&generation, 1);
+    ebb__shrink_after_fork();
 }
 
 /* ---- by the owner ---- */
@@ -93,10 +94,8 @@ struct block *ebb__keep_hide(struct region *r)
 
 /* Where others may take the list out again, they hear of it. The order of the two stores and the load of any_kept is that of
  * ebb__region_decay() turned round: one of the two sees the other. */
-void ebb__keep_show(struct region *r, struct block *list)
+static void show(struct region *r, struct block *list)
 {
-    if (list == NULL)
-        return;
     if (r->flags & EBB_REGION_KEEPS_IDLE) {
         atomic_store_explicit(&r->kept, list, memory_order_relaxed);
         return;
@@ -111,6 +110,12 @@ void ebb__keep_show(struct region *r, struct block *list)
     ebb__heap_want_upkeep(EBB_UPKEEP_REGIONS);
 }
 
+void ebb__keep_show(struct region *r, struct block *list)
+{
+    if (list != NULL)
+        show(r, list);
+}
+
 struct block *ebb__keep_take(struct region *r, size_t bytes)
 {
     if (atomic_load_explicit(&r->kept, memory_order_relaxed) == NULL)
@@ -120,7 +125,11 @@ struct block *ebb__keep_take(struct region *r, size_t bytes)
         ebb__keep_show(r, list);
         return NULL;
     }
-    ebb__keep_show(r, b->below);
+    if (b->below != NULL) {
+        size_t all = atomic_load_explicit(&r->kept_bytes, memory_order_relaxed);
+        atomic_store_explicit(&r->kept_bytes, all - b->bytes, memory_order_relaxed);
+        show(r, b->below);
+    }
     return b;
 }
 
@@ -130,8 +139,8 @@ size_t ebb__keep_none(struct region *r)
     ebb__region_uncharge(r, bytes);
     if (ebb__keep_is_listed(
             r)) { /* who is just decaying has uncharged what it took when it lets go of the lock */
-        ebb__lock_take(&shard_of(r)->lock);
-        ebb__lock_release(&shard_of(r)->lock);
+        ebb__lock_take(&list_of(r)->lock);
+        ebb__lock_release(&list_of(r)->lock);
     }
     return bytes;
 }
@@ -182,20 +191,32 @@ static void move_first(struct block **from, struct block **to)
     *to = b;
 }
 
-/* Leaves of a sorted list what may be kept. Returns the others. */
-static struct block *sort_out(struct block **list, size_t most_bytes, enum ebb_region_keep keep)
+/* Leaves of a sorted list the largest block that may be kept. Returns the others. */
+static struct block *leave_largest(struct block **list, size_t most_bytes, size_t *ret_bytes)
+{
+    struct block *out = NULL;
+    while (*list != NULL && (*list)->bytes > most_bytes)
+        move_first(list, &out);
+    if (*list == NULL)
+        return out;
+    while ((*list)->below != NULL)
+        move_first(&(*list)->below, &out);
+    *ret_bytes = (*list)->bytes;
+    return out;
+}
+
+/* Leaves as many as may be kept. */
+static struct block *leave_all(struct block **list, size_t most_bytes, size_t *ret_bytes)
 {
     struct block *out = NULL;
     size_t all = 0;
     for (const struct block *b = *list; b != NULL; b = b->below)
         all += b->bytes;
-    while (*list != NULL && (keep == EBB_REGION_KEEP_ALL ? all : (*list)->bytes) > most_bytes) {
+    while (*list != NULL && all > most_bytes) {
         all -= (*list)->bytes;
         move_first(list, &out);
     }
-    if (keep == EBB_REGION_KEEP_LARGEST && *list != NULL)
-        while ((*list)->below != NULL)
-            move_first(&(*list)->below, &out);
+    *ret_bytes = all;
     return out;
 }
 
@@ -225,8 +246,13 @@ bool ebb__keep_round(struct region *r, struct block *dropped, size_t need_bytes,
         dropped = b->below;
         insert(&list, b);
     }
-    struct block *out = sort_out(&list, most, keep);
-    ebb__keep_show(r, list);
+    size_t bytes = 0;
+    struct block *out =
+        keep == EBB_REGION_KEEP_LARGEST ? leave_largest(&list, most, &bytes) : leave_all(&list, most, &bytes);
+    if (list != NULL) {
+        atomic_store_explicit(&r->kept_bytes, bytes, memory_order_relaxed);
+        show(r, list);
+    }
     if (out != NULL)
         ebb__region_uncharge(r, ebb__blocks_give(out));
     size_next(r);
@@ -235,8 +261,13 @@ bool ebb__keep_round(struct region *r, struct block *dropped, size_t need_bytes,
 
 /* ---- by whoever decays ---- */
 
-/* Takes the list of a region, and off its books. The shard's lock held. */
-static void take_idle(struct region *r, struct block **list)
+uint32_t ebb__keep_age(const struct region *r)
+{
+    return atomic_load_explicit(&age, memory_order_relaxed) -
+           atomic_load_explicit(&r->kept_age, memory_order_relaxed);
+}
+
+size_t ebb__keep_take_idle(struct region *r, struct block **list)
 {
     struct block *taken = atomic_exchange_explicit(&r->kept, NULL, memory_order_acquire);
     size_t bytes = 0;
@@ -249,26 +280,27 @@ static void take_idle(struct region *r, struct block **list)
                           memory_order_relaxed);
     if (r->account != NULL && bytes != 0)
         ebb__ledger_uncharge(r->account, bytes);
+    return bytes;
 }
 
 static size_t decay(uint32_t least_age)
 {
-    uint32_t now = atomic_fetch_add(&age, 1) + 1;
     size_t bytes = 0;
     bool young = false;
+    atomic_fetch_add(&age, 1);
     atomic_exchange(&any_kept, 0); /* before the looks below: see ebb__keep_show() */
-    for (unsigned i = 0; i < SHARDS; i++) {
+    for (unsigned i = 0; i < EBB_KEEP_LISTS; i++) {
         struct block *list = NULL;
-        ebb__lock_take(&shards[i].lock);
-        for (struct region *r = shards[i].regions; r != NULL; r = r->next) {
+        ebb__lock_take(&ebb__keep_lists[i].lock);
+        for (struct region *r = ebb__keep_lists[i].regions; r != NULL; r = r->next) {
             if (atomic_load(&r->kept) == NULL)
                 continue;
-            if (now - atomic_load_explicit(&r->kept_age, memory_order_relaxed) >= least_age)
-                take_idle(r, &list);
+            if (ebb__keep_age(r) >= least_age)
+                (void)ebb__keep_take_idle(r, &list);
             else
                 young = true;
         }
-        ebb__lock_release(&shards[i].lock);
+        ebb__lock_release(&ebb__keep_lists[i].lock);
         bytes += ebb__blocks_give(list);
     }
     if (young)

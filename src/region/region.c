@@ -29,6 +29,7 @@
 
 EBB_STATIC_ASSERT(sizeof(struct region) % LINE_BYTES == 0,
                   "the pieces of the first block are aligned; see clear()");
+EBB_STATIC_ASSERT(APART_SMALL_BYTES *APART_SHARE <= UINT16_MAX, "misfit_bytes has 16 bits");
 EBB_STATIC_ASSERT(sizeof(struct region) < FIRST_BLOCK_BYTES / 2, "and there is room for some");
 
 /* ---- the current block ---- */
@@ -134,7 +135,7 @@ void *ebb__region_alloc(struct ebb_region *region, size_t bytes, size_t align)
     need = ebb__align_up(need, 16) + (r->watch == EBB_WATCH_NONE ? 0 : EBB_WATCH_GAP_BYTES);
     const struct block *kept = atomic_load_explicit(&r->kept, memory_order_relaxed);
     if (need <= APART_SMALL_BYTES)
-        r->misfit_bytes = ebb__max(r->misfit_bytes, need);
+        r->misfit_bytes = (uint16_t)ebb__max(r->misfit_bytes, need * APART_SHARE);
     if (need > r->next_bytes / APART_SHARE && (kept == NULL || need > r->max_block_bytes / APART_SHARE))
         return alloc_apart(r, need, bytes, align);
     if (!open_block(r, need))
@@ -260,7 +261,7 @@ static bool cut(struct region *r, const struct ebb_region_mark *m, enum ebb_regi
         ebb__watch_leave(r, m->cursor, r->open.cursor, r->end, caller);
     set_current(r, r->current, m->cursor);
     /* Blocks shall be so large that small pieces do not stand apart in the rounds to come. */
-    size_t need = ebb__max(before - used_bytes(r), r->misfit_bytes * APART_SHARE);
+    size_t need = ebb__max(before - used_bytes(r), r->misfit_bytes);
     r->misfit_bytes = 0;
     return ebb__keep_round(r, dropped, need, keep) || apart != NULL;
 }
@@ -340,10 +341,8 @@ struct ebb_region *ebb__region_create(const struct ebb_region_options *options)
         (uint32_t)ebb__max(or_default(o->max_block_bytes, MAX_DEFAULT_BYTES), r->block_bytes);
     r->next_bytes = r->block_bytes;
     r->blocks_taken = 1;
-    r->account = o->account;
-    if (!ebb__region_charge(r, bytes)) {
-        r->account = NULL;
-        r->charged_bytes = bytes; /* which giving it takes off */
+    r->charged_bytes = r->peak_bytes = bytes;
+    if (o->account != NULL && !ebb__region_charge_first(r, o->account)) {
         ebb__region_give_first(r);
         return NULL;
     }

@@ -85,6 +85,7 @@ static int check_in_use(const struct region *r, struct census *k)
 /* The list is out of others' reach while it is looked at. */
 static int check_kept(const struct region *r, const struct block *list, struct census *k)
 {
+    size_t kept = atomic_load_explicit(&r->kept_bytes, memory_order_relaxed), others = k->bytes;
     for (const struct block *b = list; b != NULL; b = b->below) {
         k->bytes += b->bytes;
         EBB_HOLDS("R2", k->bytes <= r->charged_bytes, k->bytes, r->charged_bytes);
@@ -94,6 +95,7 @@ static int check_kept(const struct region *r, const struct block *list, struct c
         if (check_block(r, b) != 0)
             return -EUCLEAN;
     }
+    EBB_HOLDS("R9", list == NULL || k->bytes - others == kept, kept, k->bytes - others);
     bool may_decay = list != NULL && (r->flags & EBB_REGION_KEEPS_IDLE) == 0;
     EBB_HOLDS("R7", !may_decay || ebb__keep_is_listed(r), r->listed_in, list);
     return 0;

@@ -5,6 +5,7 @@
  *   region.c        pieces, marks, cleanups, life
  *   block.c         blocks: taken, charged, given back
  *   keep.c          blocks kept for the next use, and their decay      lock: one of EBB_RANK_REGIONS
+ *   shrink.c        kept blocks given back because the budget asks
  *   watch.c         free bytes watched by a tool, or by a pattern
  *   region_check.c  walker and sums
  *
@@ -31,6 +32,7 @@
  *   R6  cleanups lie in what is used of the region's blocks
  *   R7  a region that keeps blocks which may decay is in the list of its shard, once
  *   R8  where free bytes are filled, those of the current block hold the pattern
+ *   R9  kept_bytes are those of the kept blocks, as long as there are any
  */
 #ifndef EBB_REGION_REGION_PRIV_H
 #define EBB_REGION_REGION_PRIV_H
@@ -82,8 +84,8 @@ struct region {
     size_t closed_bytes, apart_bytes;
     size_t next_bytes;                     /* size of the next block */
     uint32_t block_bytes, max_block_bytes; /* 1 GiB at most */
-    size_t
-        misfit_bytes; /* largest of the small pieces that did not fit where the region was, in this round */
+    _Atomic size_t
+        kept_bytes; /* of the list of kept blocks when the owner put it in; stays when it is taken out */
     struct need need;
     uint64_t blocks_taken;
     int (*over_limit)(struct ebb_region *region, size_t wanted_bytes, void *arg);
@@ -91,6 +93,8 @@ struct region {
     uint32_t flags;     /* EBB_REGION_* */
     uint8_t watch;      /* enum ebb_watch */
     uint8_t in_cleanup; /* 1 while cleanups run */
+    uint16_t
+        misfit_bytes; /* what a block should have had for the small pieces that did not fit in this round */
     /* keep.c; guarded by the shard's lock */
     struct region *next, *previous;
     uint32_t listed_in; /* fork generation in which it was put into its list; 0: in none. The owner's */
@@ -137,12 +141,16 @@ struct block *ebb__block_take(struct region *r, size_t bytes, size_t least_bytes
 /* Gives a list of blocks back that no region knows any more. Returns the bytes. */
 size_t ebb__blocks_give(struct block *list);
 
+/* The same past the caches of threads, for who may be in the middle of an operation on its own. */
+size_t ebb__blocks_return(struct block *list);
+
 /* Takes blocks off the owner's account. */
 void ebb__region_uncharge(struct region *r, size_t bytes);
 
 /* The region itself, and its end. */
 struct region *ebb__region_take_first(size_t bytes, unsigned *ret_class, size_t *ret_bytes);
-bool ebb__region_charge(struct region *r, size_t bytes); /* false: the account has no room */
+bool ebb__region_charge_first(struct region *r,
+                              struct ebb_budget_account *account); /* false: it has no room */
 void ebb__region_give_first(struct region *r);
 
 /* ---- keep.c ---- */
@@ -166,6 +174,28 @@ void ebb__keep_forget(struct region *r);
 
 /* True when the region's list has it. */
 bool ebb__keep_is_listed(const struct region *r);
+
+/* The regions that ever kept something, by others than their owners. */
+#define EBB_KEEP_LISTS 16u
+struct keep_list {
+    struct ebb_lock lock; /* EBB_RANK_REGIONS */
+    struct region *regions;
+} EBB_ALIGNED(64);
+extern EBB_HIDDEN struct keep_list ebb__keep_lists[EBB_KEEP_LISTS];
+
+/* How many calls of ebb__region_decay() ago it kept something last. */
+uint32_t ebb__keep_age(const struct region *r);
+
+/* Takes the kept blocks of a region into a list, and off its books; returns the bytes. The lock of the region's list held. */
+size_t ebb__keep_take_idle(struct region *r, struct block **list);
+
+/* ---- shrink.c ---- */
+
+/* Has the budget ask regions for what they keep. Once; before the first of them does. */
+void ebb__shrink_register(void);
+void ebb__shrink_after_fork(void);
+
+/* ---- keep.c, pure ---- */
 
 /* Largest need of the last rounds; SIZE_MAX while there were too few. */
 size_t ebb__need_bytes(const struct need *n);

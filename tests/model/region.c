@@ -8,6 +8,7 @@
 #include "small_space.h"
 #include "support.h"
 
+#include "ebb/budget.h"
 #include "ebb/region.h"
 #include "os/fake.h"
 #include "region/region.h"
@@ -27,7 +28,8 @@ struct piece {
 struct oracle {
     struct ebb_region *region;
     size_t granule, limit_bytes;
-    bool fills;
+    struct ebb_budget_account *account; /* NULL: none */
+    bool keeps_idle;
     struct piece pieces[PIECES];
     unsigned piece_count;
     uint64_t cleanups[CLEANUPS]; /* their numbers, in the order in which they were added */
@@ -42,7 +44,13 @@ struct oracle {
 static struct support_rng rng;
 static struct oracle oracles[REGIONS];
 static struct oracle *running; /* whose cleanups run */
-static uint64_t next_tag, refused;
+static uint64_t next_tag, refused, reclaimed_bytes;
+
+/* A user with a limit and two statements of his, and somebody else; the first two regions are charged to nobody. */
+enum { USER, FIRST, SECOND, OTHER, ACCOUNTS };
+static struct ebb_budget_account *accounts[ACCOUNTS];
+static struct ebb_budget_account **const account_of[REGIONS] = {
+    NULL, NULL, &accounts[USER], &accounts[FIRST], &accounts[SECOND], &accounts[OTHER]};
 
 static size_t random_size(void)
 {
@@ -115,10 +123,13 @@ static void make(struct oracle *o)
         .max_block_bytes = support_below(&rng, 3) == 0 ? support_below(&rng, EBB_MIB(4)) : 0,
         .limit_bytes = support_below(&rng, 3) == 0 ? support_between(&rng, 50000, EBB_MIB(8)) : 0,
         .flags = (unsigned)support_below(&rng, 8),
+        .account = account_of[o - oracles] != NULL ? *account_of[o - oracles] : NULL,
     };
     o->region = ebb_region_create(&options);
     o->granule = options.flags & EBB_REGION_ALIGN_8 ? 8 : 16;
     o->limit_bytes = options.limit_bytes;
+    o->account = options.account;
+    o->keeps_idle = (options.flags & EBB_REGION_KEEPS_IDLE) != 0;
     o->piece_count = o->cleanup_count = o->mark_count = 0;
     refused += o->region == NULL;
 }
@@ -142,7 +153,7 @@ static void allocate(struct oracle *o)
                                      : ebb_region_alloc_aligned(o->region, p.align, p.bytes);
     }
     if (p.at == NULL) {
-        EXPECT(errno == ENOMEM && (o->limit_bytes != 0 || ebb_fake.failures != 0));
+        EXPECT(errno == ENOMEM && (o->limit_bytes != 0 || o->account != NULL || ebb_fake.failures != 0));
         refused++;
         return;
     }
@@ -228,6 +239,94 @@ static void end(struct oracle *o)
     o->region = NULL;
 }
 
+/* ---- the budget ---- */
+
+static struct ebb_region_stats figures(const struct oracle *o)
+{
+    struct ebb_region_stats s = {.size_of_struct = sizeof(s)};
+    if (o->region != NULL)
+        EXPECT_EQ(ebb_region_stats_get(o->region, &s), 0);
+    return s;
+}
+
+static bool counts_in(const struct oracle *o, const struct ebb_budget_account *account)
+{
+    return o->region != NULL && o->account != NULL &&
+           (o->account == account || (account == accounts[USER] && o->account != accounts[OTHER]));
+}
+
+/* An account has what the regions hold that are charged to it and to what is below it. */
+static void expect_accounts(void)
+{
+    for (unsigned a = 0; a < ACCOUNTS; a++) {
+        size_t held = 0;
+        for (unsigned i = 0; i < REGIONS; i++)
+            held += counts_in(&oracles[i], accounts[a]) ? figures(&oracles[i]).held_bytes : 0;
+        EXPECT_EQ(ebb_budget_exact(accounts[a]), held);
+    }
+}
+
+/* For an account: its own regions' kept blocks and nobody's else, as many as are asked for if there are as many, and none below its
+ * minimum. For everybody: what the heap is charged less for is what was given. */
+static void reclaim(void)
+{
+    unsigned a = (unsigned)support_below(&rng, ACCOUNTS + 2);
+    struct ebb_budget_account *account = a < ACCOUNTS    ? accounts[a]
+                                         : a == ACCOUNTS ? ebb_budget_heap()
+                                                         : NULL;
+    enum ebb_budget_urgency urgency = (enum ebb_budget_urgency)support_below(&rng, 4);
+    size_t bytes = support_below(&rng, 4) == 0 ? SIZE_MAX : support_below(&rng, EBB_MIB(2)) + 1, had = 0,
+           has = 0;
+    struct ebb_region_stats before[REGIONS];
+    for (unsigned i = 0; i < REGIONS; i++)
+        before[i] = figures(&oracles[i]);
+    size_t heap = ebb_budget_exact(ebb_budget_heap());
+    size_t given = ebb_budget_reclaim(account, bytes, urgency, 0);
+    for (unsigned i = 0; i < REGIONS; i++) {
+        const struct oracle *o = &oracles[i];
+        struct ebb_region_stats now = figures(o);
+        EXPECT(now.kept_bytes == 0 ||
+               now.kept_bytes == before[i].kept_bytes); /* all of a region's, or nothing */
+        EXPECT_EQ(now.held_bytes, before[i].held_bytes - (before[i].kept_bytes - now.kept_bytes));
+        EXPECT_EQ(now.used_bytes, before[i].used_bytes);
+        bool may_give = !o->keeps_idle && (a >= ACCOUNTS || counts_in(o, account));
+        EXPECT(may_give || now.kept_bytes == before[i].kept_bytes);
+        had += may_give ? before[i].kept_bytes : 0;
+        has += may_give ? now.kept_bytes : 0;
+    }
+    if (a < ACCOUNTS)
+        EXPECT(given == had - has && ebb_budget_exact(ebb_budget_heap()) == heap);
+    else if (ebb_fake.fail_at == 0)
+        EXPECT_EQ(ebb_budget_exact(ebb_budget_heap()), heap - given);
+    if (urgency == EBB_URGENCY_LAST)
+        EXPECT(given >= bytes || has == 0 || a >= ACCOUNTS);
+    expect_accounts();
+    reclaimed_bytes += given;
+}
+
+static void make_accounts(void)
+{
+    EXPECT_EQ(ebb_budget_create(ebb_budget_heap(), "user", EBB_BUDGET_QUERY, &accounts[USER]), 0);
+    EXPECT_EQ(ebb_budget_create(accounts[USER], "first", EBB_BUDGET_QUERY, &accounts[FIRST]), 0);
+    EXPECT_EQ(ebb_budget_create(accounts[USER], "second", EBB_BUDGET_QUERY, &accounts[SECOND]), 0);
+    EXPECT_EQ(ebb_budget_create(ebb_budget_heap(), "other", EBB_BUDGET_QUERY, &accounts[OTHER]), 0);
+    (void)ebb_budget_limit(accounts[USER], EBB_BUDGET_HARD, (int64_t)EBB_MIB(12));
+    (void)ebb_budget_limit(accounts[SECOND], EBB_BUDGET_SOFT, (int64_t)EBB_MIB(2));
+    (void)ebb_budget_limit(accounts[OTHER], EBB_BUDGET_MIN, (int64_t)EBB_MIB(1));
+}
+
+static void end_accounts(void)
+{
+    ebb_budget_thread_flush();
+    for (unsigned a = ACCOUNTS; a-- != 0;) {
+        EXPECT_EQ(ebb_budget_exact(accounts[a]), 0);
+        if (a != USER)
+            EXPECT_EQ(ebb_budget_destroy(accounts[a]), 0);
+    }
+    EXPECT_EQ(ebb_budget_destroy(accounts[USER]), 0);
+    EXPECT_EQ(ebb_budget_check(), 0);
+}
+
 static void step(struct oracle *o)
 {
     if (o->region == NULL) {
@@ -261,6 +360,9 @@ static void step(struct oracle *o)
         if (o->limit_bytes != 0)
             EXPECT_EQ((size_t)ebb_region_limit(o->region, (int64_t)o->limit_bytes), o->limit_bytes);
         break;
+    case 48:
+        reclaim();
+        break;
     default:
         allocate(o);
     }
@@ -284,6 +386,7 @@ static void run(bool bad_weather)
 {
     size_t ops = support_env_number("MODEL_OPS", 60000);
     rng.state = support_seed("region");
+    make_accounts();
     for (size_t op = 0; op < ops; op++) {
         struct oracle *o = &oracles[support_below(&rng, REGIONS)];
         weather(bad_weather);
@@ -294,15 +397,19 @@ static void run(bool bad_weather)
         }
         if (op % 4000 == 0) {
             expect_apart();
+            expect_accounts();
             EXPECT_EQ(ebb_check(), 0);
         }
     }
     ebb_fake.fail_at = 0;
     EXPECT(!bad_weather || (ebb_fake.failures != 0 && refused != 0));
-    (void)printf("%zu operations, %zu refused\n", ops, (size_t)refused);
+    EXPECT(reclaimed_bytes != 0 || ops < 10000);
+    (void)printf("%zu operations, %zu refused, %zu MiB reclaimed\n", ops, (size_t)refused,
+                 (size_t)reclaimed_bytes >> 20);
     for (unsigned i = 0; i < REGIONS; i++)
         if (oracles[i].region != NULL)
             end(&oracles[i]);
+    end_accounts();
     struct ebb_stats s = {.size_of_struct = sizeof(s)};
     EXPECT_EQ(ebb_check(), 0);
     EXPECT_EQ(ebb_stats_get(&s), 0);

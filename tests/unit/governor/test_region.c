@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * What regions keep, and the background thread that comes for it.
+ * What regions keep, and who comes for it: the background thread when it is idle, whoever meets a limit, and pressure.
  */
 #include "governor_test.h"
 
+#include "../ledger/ledger_test.h"
+#include "governor/act_priv.h"
 #include "region/region.h"
 
 static struct ebb_region *region;
@@ -109,6 +111,91 @@ static void a_trim_does_it_at_once(void)
     EXPECT_EQ(kept(), 0);
 }
 
+/* ---- the budget ---- */
+
+/* Keeps so much in blocks of 1 MiB at most. */
+static void keep(unsigned mib)
+{
+    for (unsigned i = 0; i < mib * 1024; i++)
+        EXPECT(ebb__region_alloc(region, 1000, 1) != NULL);
+    ebb__region_reset(region, EBB_REGION_KEEP_ALL);
+    EXPECT(kept() >= EBB_MIB(mib) * 9 / 10);
+}
+
+/* Far from the limit a look moves the point where the next one is due, and nobody gives anything. Near it free memory goes first, then
+ * what regions keep, then what is dearer. */
+static void a_limit_asks_when_there_is_no_room(void)
+{
+    static struct giver frames;
+    ebb__conf.limit = (long)EBB_MIB(160);
+    ebb__conf.pressure = 0;
+    start();
+    region = ebb__region_create(NULL);
+    keep(40);
+    size_t before = kept();
+    give_from(&frames, made(NULL, "frames"), EBB_MIB(4), 200);
+    uint64_t looks = EBB_COUNTED(limit_looks);
+    take(60);
+    EXPECT(EBB_COUNTED(limit_looks) > looks);
+    EXPECT(kept() == before && frames.asked == 0);
+    give(20);
+    take(20); /* free memory serves */
+    EXPECT(kept() == before && frames.asked == 0);
+    take(60);
+    EXPECT(kept() == 0 && frames.asked == 0);
+    EXPECT_MSG(ebb__ledger_used(&ebb__ledger_process) <= EBB_MIB(160), "%zu MiB",
+               ebb__ledger_used(&ebb__ledger_process) >> 20);
+    take(40); /* when they have nothing left, frames */
+    EXPECT(frames.asked != 0 && frames.has == 0);
+    EXPECT_EQ(ebb__region_check(region), 0);
+    EXPECT_EQ(ebb__heap_check(), 0);
+    EXPECT_EQ(ebb__ledger_check(), 0);
+}
+
+/* Somebody who wants memory, wherever limits are: what is free before what is kept. */
+static void who_asks_gets_free_memory_first(void)
+{
+    start();
+    region = ebb__region_create(NULL);
+    keep(20);
+    take(30);
+    give(30);
+    size_t before = kept(), held = ebb__ledger_exact(&ebb__ledger_heap);
+    EXPECT(dirty_bytes() >= EBB_MIB(30));
+    size_t given = ebb__ledger_reclaim(NULL, EBB_MIB(20), EBB_URGENCY_SOFT, 0);
+    EXPECT(given >= EBB_MIB(20) && kept() == before);
+    EXPECT_EQ(ebb__ledger_exact(&ebb__ledger_heap), held - given);
+    given = ebb__ledger_reclaim(NULL, EBB_MIB(25), EBB_URGENCY_SOFT, 0);
+    EXPECT(given >= EBB_MIB(24) && kept() == 0);
+    EXPECT_EQ(ebb__ledger_check(), 0);
+}
+
+/* The policy asks for idle regions by their price. */
+static void pressure_asks_for_them(void)
+{
+    struct ebb_act_giving giving;
+    uint64_t can[EBB_PRESS_GIVES];
+    start();
+    region = ebb__region_create(NULL);
+    keep(20);
+    ebb__act_giving_reset(&giving, ebb_fake.now_ms);
+    ebb__act_estimate(&giving, ebb_fake.now_ms, can);
+    EXPECT_EQ(can[EBB_PRESS_GIVE_REGIONS], kept());
+    EXPECT(can[EBB_PRESS_GIVE_COLD] == 0 && can[EBB_PRESS_GIVE_DIRTY] == 0);
+    struct ebb_press_actions a = {.need = EBB_PRESS_YELLOW,
+                                  .urgency = 1,
+                                  .within_ms = 2000,
+                                  .look_ms = 250,
+                                  .cpu_permille = EBB_PRESS_CPU_ALL};
+    a.ask_bytes[EBB_PRESS_GIVE_REGIONS] = EBB_MIB(20);
+    size_t held = ebb__ledger_exact(&ebb__ledger_heap);
+    uint64_t got = ebb__act_carry(&giving, &a, ebb_fake.now_ms);
+    EXPECT_MSG(got >= EBB_MIB(18), "%" PRIu64 " MiB", got >> 20);
+    EXPECT(kept() == 0 && ebb__ledger_exact(&ebb__ledger_heap) == held - got);
+    ebb__act_estimate(&giving, ebb_fake.now_ms, can);
+    EXPECT_EQ(can[EBB_PRESS_GIVE_REGIONS], 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -116,6 +203,9 @@ int main(void)
         CASE(a_sleeper_is_woken),
         CASE(pieces_do_it_too),
         CASE(a_trim_does_it_at_once),
+        CASE(a_limit_asks_when_there_is_no_room),
+        CASE(who_asks_gets_free_memory_first),
+        CASE(pressure_asks_for_them),
     };
     small_reservations();
     return RUN_CASES(cases);

@@ -92,6 +92,10 @@ static void in_no_list(struct region *r)
 {
     r->listed_in = 0;
 }
+static void kept_counted_wrong(struct region *r)
+{
+    atomic_fetch_add(&r->kept_bytes, 4096);
+}
 
 static void break_and_check(void *arg)
 {
@@ -123,6 +127,7 @@ static void each_invariant_is_looked_at(void)
         {cleanup_outside, "R6"},
         {cleanup_in_free_bytes, "R6"},
         {in_no_list, "R7"},
+        {kept_counted_wrong, "R9"},
     };
     for (size_t i = 0; i < EBB_ARRAY_COUNT(rows); i++) {
         void (*harm)(struct region *) = rows[i].harm;
