@@ -54,12 +54,18 @@ struct thread_cache {
     uint8_t room[EBB_CACHE_BINS]; /* how many blocks a magazine may hold now; grows with use */
 };
 
-/* What each thread has in TLS. */
+/* What each thread has in TLS. `aside` is what `mine`, `cache` and `busy` were while somebody else's code runs in the middle of an
+ * operation. */
 struct ebb_thread {
     struct thread_cache *cache; /* the way of a block: `mine`, or a constant cache. Written under `lock` */
     uint32_t busy; /* 1 while the thread may be touching what `cache` led to. Written by its thread alone */
     struct ebb_lock lock;      /* EBB_RANK_THREAD */
     struct thread_cache *mine; /* the thread's cache, NULL when it has none. Written under `lock` */
+    struct {
+        struct thread_cache *mine, *cache;
+        uint32_t busy;
+        bool in_use;
+    } aside;
 };
 extern EBB_TLS struct ebb_thread ebb__thread;
 
@@ -139,6 +145,11 @@ void ebb__cache_span_free(void *block, size_t usable_bytes, const char *caller);
 
 /* Empties the calling thread's cache into the slabs. */
 void ebb__cache_flush_thread(void);
+
+/* Lays the calling thread's cache aside, and takes it up again: between the two it goes the direct way, so that code of the program that
+ * runs in the middle of an operation (a shrinker, when a miss meets a limit) does not touch what that operation is at. */
+void ebb__cache_lay_aside(void);
+void ebb__cache_take_up(void);
 
 /* Empties the depot into the slabs. Takes the return lock. */
 void ebb__cache_flush_depot(void);

@@ -9,7 +9,7 @@
  *
  * Invariants
  *   C5  a thread's `cache` is `mine` or a constant cache
- *   C6  a listed cache is its owner's `mine`, but for the moment in which the owner ends
+ *   C6  a listed cache is its owner's `mine`, or laid aside by it, but for the moment in which the owner ends
  *
  * Locking. The list lock guards the list; a thread's lock guards its `cache` and `mine`. Another thread's lock is tried
  * only under the list lock: a thread leaves the list before its TLS goes, so what the list leads to can be touched.
@@ -107,6 +107,33 @@ void ebb__cache_flush_thread(void)
     ebb__lock_release(&t->lock);
 }
 
+/* ---- laid aside ---- */
+
+void ebb__cache_lay_aside(void)
+{
+    struct ebb_thread *t = &ebb__thread;
+    ebb__lock_take(&t->lock);
+    t->aside.mine = t->mine;
+    t->aside.cache = t->cache;
+    t->aside.busy = t->busy;
+    t->aside.in_use = true;
+    t->mine = NULL;
+    __atomic_store_n(&t->cache, &gone, __ATOMIC_RELAXED);
+    ebb__lock_release(&t->lock);
+}
+
+void ebb__cache_take_up(void)
+{
+    struct ebb_thread *t = &ebb__thread;
+    /* before the drainer can find the cache again, which the lock sees to */
+    __atomic_store_n(&t->busy, t->aside.busy, __ATOMIC_RELAXED);
+    ebb__lock_take(&t->lock);
+    t->mine = t->aside.mine;
+    __atomic_store_n(&t->cache, t->aside.cache, __ATOMIC_RELAXED);
+    t->aside.in_use = false;
+    ebb__lock_release(&t->lock);
+}
+
 /* ---- life ---- */
 
 /* The calling thread has no cache any more, if it had one; its pointer leads to `instead`. */
@@ -133,6 +160,8 @@ static void give_up(struct ebb_thread *t, struct thread_cache *instead)
 static void thread_exit(void *unused)
 {
     (void)unused;
+    if (ebb__thread.aside.in_use) /* it was ended in a shrinker */
+        ebb__cache_take_up();
     ebb__ledger_thread_end();
     give_up(&ebb__thread, &gone);
     if (ebb__cache_thread_ended != NULL)
@@ -249,6 +278,8 @@ struct thread_cache *ebb__cache_enter_mine(void)
 void ebb__cache_configure(void)
 {
     ebb__ledger_arm_end = hear_of_end;
+    ebb__ledger_step_out = ebb__cache_lay_aside;
+    ebb__ledger_step_in = ebb__cache_take_up;
     ebb__caches_off = ebb__conf.cache == 0 || ebb__conf.check != 0;
     if (ebb__caches_off) {
         ebb__cache_flush_thread();
@@ -259,7 +290,7 @@ void ebb__cache_configure(void)
 void ebb__cache_after_fork(void)
 {
     struct ebb_thread *t = &ebb__thread;
-    struct thread_cache *tc = t->mine;
+    struct thread_cache *tc = t->aside.in_use ? t->aside.mine : t->mine;
     ebb__lock_reset(&ebb__caches_lock);
     ebb__lock_reset(&t->lock);
     /* `busy` stays: fork in a signal handler may have interrupted an operation; else it is 0, or the next one clears it. */
@@ -268,6 +299,6 @@ void ebb__cache_after_fork(void)
     EBB_SET(caches, tc != NULL);
     if (tc != NULL) {
         ebb__cache_link(tc);
-        __atomic_store_n(&t->cache, tc, __ATOMIC_RELAXED);
+        __atomic_store_n(t->aside.in_use ? &t->aside.cache : &t->cache, tc, __ATOMIC_RELAXED);
     }
 }

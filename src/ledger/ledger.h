@@ -180,6 +180,11 @@ size_t ebb__ledger_recall(void);
 
 /* ---- shrinkers ---- */
 
+/* Called, when set, before and after code of a shrinker, by the thread that runs it: it may be in the middle of an allocation, and
+ * what it holds then must be out of the reach of whatever a shrinker allocates and frees. Set by the floor above. */
+extern void (*ebb__ledger_step_out)(void);
+extern void (*ebb__ledger_step_in)(void);
+
 int ebb__ledger_shrinker_add(const struct ebb_budget_shrinker *shrinker);
 /* The same for one that holds memory of many accounts below its own: it is asked for the limits of these too, and its functions get
  * the account that must become smaller in the place of a context. */

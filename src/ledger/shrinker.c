@@ -45,6 +45,9 @@ struct shrinker {
 };
 
 static struct shrinker shrinkers[SHRINKERS_MAX];
+
+void (*ebb__ledger_step_out)(void);
+void (*ebb__ledger_step_in)(void);
 static _Atomic uint32_t registered;
 
 static struct ebb_budget_account *account_of(const struct shrinker *s)
@@ -160,6 +163,8 @@ static void sleep_on(struct shrinker *s, uint64_t ns)
 
 static void leave(struct shrinker *s)
 {
+    if (ebb__ledger_step_in != NULL)
+        ebb__ledger_step_in();
     /* release: what was done inside; pairs with the acquire in enter() and ebb__ledger_shrinker_remove() */
     uint32_t in = atomic_exchange_explicit(&s->inside, 0, memory_order_release);
     if (in & SOMEBODY_WAITS)
@@ -180,6 +185,8 @@ static enum entry enter(struct shrinker *s, int number, uint32_t thread_id)
                                                      memory_order_relaxed))
         entry = ENTERED;
     ebb__lock_release(&ebb__ledger_lock);
+    if (entry == ENTERED && ebb__ledger_step_out != NULL)
+        ebb__ledger_step_out();
     return entry;
 }
 
