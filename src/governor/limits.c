@@ -2,19 +2,20 @@
  *
  * Limits: what the process may hold, and the free memory of the heap that goes back before it holds more.
  *
- * What. Three sources become limits of the ledger's account of the process:
+ * What. Three sources say what the process may hold:
  *
- *     option limit         above it free memory goes back first; then the program grows all the same
- *     option hard_limit    above it blocks are refused
- *     the memory cgroup    what it has room for, all of it or a share (option budget), as `limit`
+ *     option limit         the soft limit of the ledger's account of the process: above it free memory goes back first, then
+ *                          shrinkers give, by price; then the program grows all the same. A program may set it, too
+ *     option hard_limit    its hard limit: above it blocks are refused
+ *     the memory cgroup    what it has room for, all of it or a share (option budget); soft
  *
  * A limit of a cgroup cannot be compared with what we have counted: others live in it, and the page cache. And of our own
  * process the ledger counts only what it is told; stacks, libraries and what the program maps itself must be measured. So the
- * soft limit of the ledger is no number that somebody chose but the point at which somebody must look again: half way to the
- * nearest limit, as it was seen last, and a MiB at least. Whoever is about to back memory beyond that point looks, in the middle of
- * malloc: how much room is there really? Is there enough, the point moves on. If not, what is free in the heap goes back first,
- * caches of threads included; and when that is not enough, others are asked for the rest, by price: idle regions, the program's
- * shrinkers. So nothing has to poll, and far from a limit nobody looks, or is asked.
+ * ledger has a look point, which is no limit but the point at which somebody must look again: half way to the nearest limit, as it was
+ * seen last, and a MiB at least. Whoever is about to back memory beyond that point looks, in the middle of malloc: how much room
+ * is there really? Is there enough, the point moves on. If not, what is free in the heap goes back first, caches of threads
+ * included; and when that is not enough, others are asked for the rest, by price: idle regions, the program's shrinkers. So nothing
+ * has to poll, and far from a limit nobody looks, or is asked.
  *
  *     held              look again            limit
  *     |------------------->|------------------->|          room: half of it until the next look
@@ -58,8 +59,8 @@ static _Atomic uint64_t drained_ms;
 
 /* How far it is to the nearest limit, from what is held now; negative beyond it. */
 struct distance {
-    int64_t soft_bytes; /* to where free memory must go back; INT64_MAX: there is no such limit */
-    int64_t hard_bytes;
+    int64_t cgroup_bytes; /* to where free memory must go back; INT64_MAX: there is no such limit */
+    int64_t own_bytes;    /* to a limit of the ledger's, which sees to it itself */
 };
 
 static int64_t lesser(int64_t a, int64_t b)
@@ -122,21 +123,23 @@ static size_t untracked(size_t held, size_t rss)
 static struct distance look(struct ebb_sources *from, struct ebb_pressure_facts *facts)
 {
     struct distance d = {INT64_MAX, INT64_MAX};
+    int64_t soft = ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, -1),
+            hard = ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD, -1);
     ebb__lock_take(&ebb__return_lock); /* no purge is half done */
     ebb__sources_read(from, facts);
     size_t held = ebb__heap_backed_bytes() + (size_t)EBB_COUNTED(lane_bytes);
     size_t rss = (size_t)ebb__known_or(facts->rss_bytes, held), beside = untracked(held, rss);
     (void)ebb__ledger_set_untracked(beside);
     int64_t leaving = (int64_t)atomic_load(&ebb__heap_leaving_bytes); /* before the sum that it leaves */
-    int64_t used = (int64_t)ebb__ledger_used(&ebb__ledger_process);
+    int64_t taken = (int64_t)ebb__ledger_taken(&ebb__ledger_process);
     ebb__lock_release(&ebb__return_lock);
-    if (ebb__conf.limit != 0)
-        d.soft_bytes = ebb__conf.limit - used;
+    if (lesser(soft, hard) != EBB_BUDGET_UNLIMITED)
+        d.own_bytes = lesser(soft, hard) - taken;
     if (ebb__conf.pressure != 0)
-        d.soft_bytes = lesser(d.soft_bytes, room_in_cgroup(facts, held + beside - rss) - leaving);
-    if (ebb__conf.hard_limit != 0)
-        d.hard_bytes = ebb__conf.hard_limit - used;
-    atomic_store_explicit(&armed, lesser(d.soft_bytes, d.hard_bytes) != INT64_MAX, memory_order_relaxed);
+        d.cgroup_bytes = room_in_cgroup(facts, held + beside - rss);
+    if (d.cgroup_bytes != INT64_MAX)
+        d.cgroup_bytes -= leaving;
+    atomic_store_explicit(&armed, lesser(d.cgroup_bytes, d.own_bytes) != INT64_MAX, memory_order_relaxed);
     return d;
 }
 
@@ -152,19 +155,10 @@ static struct distance look_here(void)
 /* Where somebody must look again; not before he who asks has `wanted` bytes. */
 static void set_next_look(struct distance d, int64_t wanted)
 {
-    int64_t used = (int64_t)ebb__ledger_used(&ebb__ledger_process),
-            nearest = lesser(d.soft_bytes, d.hard_bytes);
-    int64_t step = nearest == INT64_MAX ? greater(used, (int64_t)LOOK_FIRST_BYTES) : nearest / 2;
-    (void)ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT,
-                            used + greater(step, wanted + (int64_t)STEP_MIN_BYTES));
-}
-
-/* What may still be charged before that. */
-static int64_t until_look(void)
-{
-    int64_t left = ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, -1) -
-                   (int64_t)ebb__ledger_used(&ebb__ledger_process);
-    return greater(left, 0);
+    int64_t taken = (int64_t)ebb__ledger_taken(&ebb__ledger_process),
+            nearest = lesser(d.cgroup_bytes, d.own_bytes);
+    int64_t step = nearest == INT64_MAX ? greater(taken, (int64_t)LOOK_FIRST_BYTES) : nearest / 2;
+    (void)ebb__ledger_look_point(taken + greater(step, wanted + (int64_t)STEP_MIN_BYTES));
 }
 
 /* ---- giving back ---- */
@@ -197,36 +191,45 @@ static size_t give_back(size_t bytes)
     return given;
 }
 
-/* Never nothing: a look may move the limit, which is as good. */
-static size_t estimate(void *unused)
+/* Somebody is about to take so many bytes beyond the look point. Returns how much is missing even so. */
+static size_t look_first(size_t bytes)
 {
-    (void)unused;
-    return (size_t)EBB_COUNTED(dirty_bytes) + EBB_UNIT_BYTES;
-}
-
-static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency, uint64_t deadline_ns)
-{
-    size_t given = 0;
+    int64_t wanted = (int64_t)ebb__min(bytes, PTRDIFF_MAX), missing;
     int saved = errno;
-    (void)unused;
-    (void)urgency;
-    (void)deadline_ns;
     ebb__lock_take(&limits_lock);
     struct distance d = look_here();
-    int64_t asked = (int64_t)ebb__min(bytes, PTRDIFF_MAX), wanted = asked + until_look();
-    int64_t over = wanted - d.soft_bytes;
-    if (!ebb__ledger_soft_asks(shrinker)) /* but somebody who wants memory, wherever the limits are */
-        over = greater(over, asked);
+    missing = greater(wanted - d.cgroup_bytes, 0);
     EBB_COUNT(limit_looks, 1);
-    if (over > 0) {
+    if (missing > 0) {
         EBB_COUNT(limit_hits, 1);
-        given = give_back((size_t)over);
+        size_t given = give_back((size_t)missing);
+        missing = greater(missing - (int64_t)ebb__min(given, PTRDIFF_MAX), 0);
         if (given != 0)
             d = look_here();
     }
     set_next_look(d, wanted);
-    ebb__ledger_soft_missing(shrinker, (size_t)greater(over - (int64_t)given, 0));
     ebb__lock_release(&limits_lock);
+    ebb__act_hint();
+    errno = saved;
+    return (size_t)missing;
+}
+
+/* How much that is of what is backed nobody knows before it is tried. */
+static size_t estimate(void *unused)
+{
+    (void)unused;
+    return ebb__heap_backed_bytes();
+}
+
+/* The heap's part in a limit of the ledger's own. */
+static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency, uint64_t deadline_ns)
+{
+    int saved = errno;
+    (void)unused;
+    (void)urgency;
+    (void)deadline_ns;
+    EBB_COUNT(limit_hits, 1);
+    size_t given = give_back(bytes);
     ebb__act_hint();
     errno = saved;
     return given;
@@ -250,7 +253,7 @@ static void refill_reserve(void)
         return;
     size_t missing = reserve_bytes - stats.reserved_bytes;
     if (ebb__ledger_headroom(reserve) >= missing + reserve_bytes)
-        (void)ebb__ledger_reserve(reserve, missing);
+        (void)ebb__ledger_reserve_try(reserve, missing); /* this may be somebody's free() */
 }
 
 static void make_reserve(void)
@@ -282,14 +285,16 @@ void ebb__limits_start(void)
         return;
     }
     struct distance d = {INT64_MAX, INT64_MAX};
-    if (ebb__conf.hard_limit != 0 || ebb__conf.limit != 0) {
-        d = look_here();
-        (void)ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD,
-                                ebb__conf.hard_limit != 0 ? ebb__conf.hard_limit : EBB_BUDGET_UNLIMITED);
-        if (ebb__conf.hard_limit != 0)
-            make_reserve();
+    if (ebb__conf.limit != 0)
+        (void)ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, ebb__conf.limit);
+    if (ebb__conf.hard_limit != 0) {
+        (void)ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD, ebb__conf.hard_limit);
+        make_reserve();
     }
+    if (ebb__conf.hard_limit != 0 || ebb__conf.limit != 0)
+        d = look_here();
     set_next_look(d, 0);
+    ebb__ledger_look = look_first;
     ebb__gate_refused = draw;
 }
 

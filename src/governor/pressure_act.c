@@ -4,7 +4,7 @@
  *
  * When. Armed while there is something to heed: a limit of the process's own, or, above 32 MiB of heap and with option pressure, a
  * limited cgroup or somebody named by MEMORY_PRESSURE_WATCH. Not armed it costs one load a sleep, and the thread makes the
- * system calls that it makes without. Whoever meets the soft limit of the ledger, which is half way to the nearest limit
+ * system calls that it makes without. Whoever meets the look point of the ledger, which is half way to the nearest limit
  * (limits.c), has looked, and tells the thread to arm or to look as well (ebb__act_hint): so a limit of our own needs no clock.
  *
  * How. Armed, the thread sleeps in one poll over all that wakes (sources.c), at most until the policy wants to look again. Then a step:
@@ -76,9 +76,9 @@ bool ebb__act_has_table(void)
 
 /* ---- when ---- */
 
-static int64_t own_hard_limit(void)
+static int64_t own_limit(enum ebb_budget_limit kind)
 {
-    return ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD, -1);
+    return ebb__ledger_limit(&ebb__ledger_process, kind, -1);
 }
 
 static bool heeds_world(void)
@@ -88,7 +88,8 @@ static bool heeds_world(void)
 
 static bool is_wanted(void)
 {
-    if (ebb__conf.limit != 0 || own_hard_limit() != EBB_BUDGET_UNLIMITED)
+    if (own_limit(EBB_BUDGET_SOFT) != EBB_BUDGET_UNLIMITED ||
+        own_limit(EBB_BUDGET_HARD) != EBB_BUDGET_UNLIMITED)
         return true;
     if (!heeds_world() || (!ebb__limits_are_seen() && ebb__watch()->wish != EBB_WATCH_PATH))
         return false;
@@ -191,14 +192,15 @@ static bool others_count(void)
 
 static void see_own(struct ebb_press_facts *f)
 {
-    uint64_t used = ebb__ledger_used(&ebb__ledger_process);
-    int64_t hard = own_hard_limit();
-    if (ebb__conf.limit != 0)
-        f->limits[EBB_PRESS_LIMIT_SOFT] = (struct ebb_press_limit){
-            .known = true, .limit_bytes = (uint64_t)ebb__conf.limit, .used_bytes = used};
-    if (hard != EBB_BUDGET_UNLIMITED)
-        f->limits[EBB_PRESS_LIMIT_HARD] =
-            (struct ebb_press_limit){.known = true, .limit_bytes = (uint64_t)hard, .used_bytes = used};
+    static const enum ebb_budget_limit kinds[] = {
+        [EBB_PRESS_LIMIT_SOFT] = EBB_BUDGET_SOFT, [EBB_PRESS_LIMIT_HARD] = EBB_BUDGET_HARD};
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(kinds); i++) {
+        int64_t limit = own_limit(kinds[i]);
+        if (limit != EBB_BUDGET_UNLIMITED)
+            f->limits[i] = (struct ebb_press_limit){.known = true,
+                                                    .limit_bytes = (uint64_t)limit,
+                                                    .used_bytes = ebb__ledger_used(&ebb__ledger_process)};
+    }
 }
 
 /* Whatever brings us near a limit will wake us: the ledger for those of our own, thresholds for cgroups, stalls for the host. A usage

@@ -120,7 +120,38 @@ int ebb__ledger_destroy(struct ebb_budget_account *account)
 
 /* ---- limits ---- */
 
-/* Under the lock. Credits that were granted below the limit before are recalled where they now lie above it. */
+static _Atomic int64_t look_point = EBB_BUDGET_UNLIMITED; /* changed under the lock */
+size_t (*ebb__ledger_look)(size_t bytes);
+
+uint64_t ebb__ledger_gate_of(const struct ebb_budget_account *account)
+{
+    uint64_t soft = (uint64_t)atomic_load_explicit(&ebb__ledger_cold(account)->soft, memory_order_relaxed),
+             hard = ledger_get(&account->hard), gate = soft < hard ? soft : hard;
+    uint64_t look = (uint64_t)atomic_load_explicit(&look_point, memory_order_relaxed);
+    return account == &ebb__ledger_process && look < gate ? look : gate;
+}
+
+/* Under the lock. Credits that were granted below the gate before are recalled where they now lie above it. */
+static void set_gate(struct ebb_budget_account *account)
+{
+    uint64_t gate = ebb__ledger_gate_of(account);
+    atomic_store_explicit(&account->gate, gate, memory_order_relaxed);
+    if (ledger_get(&account->taken) > gate)
+        (void)ebb__ledger_recall_locked(NULL);
+}
+
+int64_t ebb__ledger_look_point(int64_t bytes)
+{
+    if (bytes < 0)
+        return atomic_load_explicit(&look_point, memory_order_relaxed);
+    ebb__lock_take(&ebb__ledger_lock);
+    int64_t before = atomic_exchange_explicit(&look_point, bytes, memory_order_relaxed);
+    set_gate(&ebb__ledger_process);
+    ebb__lock_release(&ebb__ledger_lock);
+    return before;
+}
+
+/* Under the lock. */
 static void set_limit(struct ebb_budget_account *account, enum ebb_budget_limit kind, int64_t bytes)
 {
     struct ledger_cold *cold = ebb__ledger_cold(account);
@@ -132,12 +163,8 @@ static void set_limit(struct ebb_budget_account *account, enum ebb_budget_limit 
         atomic_store_explicit(&cold->soft, bytes, memory_order_relaxed);
     else
         atomic_store_explicit(&account->hard, (uint64_t)bytes, memory_order_relaxed);
-    uint64_t soft = (uint64_t)atomic_load_explicit(&cold->soft, memory_order_relaxed),
-             hard = ledger_get(&account->hard), gate = soft < hard ? soft : hard;
-    atomic_store_explicit(&account->gate, gate, memory_order_relaxed);
     atomic_store_explicit(&cold->soft_rest_ms, 0, memory_order_relaxed);
-    if (ledger_get(&account->taken) > gate)
-        (void)ebb__ledger_recall_locked(NULL);
+    set_gate(account);
 }
 
 static int64_t get_limit(const struct ebb_budget_account *account, enum ebb_budget_limit kind)
@@ -196,6 +223,11 @@ size_t ebb__ledger_set_untracked(size_t bytes)
 static size_t less(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
+}
+
+size_t ebb__ledger_taken(const struct ebb_budget_account *account)
+{
+    return (size_t)ledger_get(&account->taken);
 }
 
 size_t ebb__ledger_used(const struct ebb_budget_account *account)

@@ -36,7 +36,7 @@ EBB_INLINE bool fits(uint64_t have, uint64_t bytes, uint64_t limit)
     return have <= limit && bytes <= limit - have;
 }
 
-/* Its soft limit asks nobody for now: the hard one alone counts. */
+/* Its soft limit asks nobody for now: the others alone count. */
 static bool is_resting(const struct ebb_budget_account *account)
 {
     return ebb__os_now_ms() < ledger_get(&ebb__ledger_cold(account)->soft_rest_ms);
@@ -44,7 +44,10 @@ static bool is_resting(const struct ebb_budget_account *account)
 
 EBB_COLD static uint64_t bound_above_gate(const struct ebb_budget_account *account, uint64_t gate)
 {
-    return is_resting(account) ? ledger_get(&account->hard) : gate;
+    if (!is_resting(account))
+        return gate;
+    uint64_t hard = ledger_get(&account->hard), look = (uint64_t)ebb__ledger_look_point(-1);
+    return account == &ebb__ledger_process && look < hard ? look : hard;
 }
 
 /* The limit that counts when `taken` is what it is. */
@@ -176,6 +179,21 @@ static size_t note_reclaimed(struct ebb_budget_account *account, size_t given)
     return given;
 }
 
+/* The charge would pass the look point. What is still missing after the look is asked of others: shrinkers of the process, those but the
+ * heap's own, which has just given what it could. */
+static void look_first(const struct ebb_budget_account *account, uint64_t bytes)
+{
+    while (account != NULL && account != &ebb__ledger_process)
+        account = ledger_up(account);
+    if (account == NULL || ebb__ledger_look == NULL ||
+        missing(account, bytes, (uint64_t)ebb__ledger_look_point(-1)) == 0)
+        return;
+    size_t still = ebb__ledger_look(bytes);
+    if (still != 0)
+        note_reclaimed(&ebb__ledger_process, ebb__ledger_reclaim(NULL, still, EBB_URGENCY_SOFT,
+                                                                 ebb__os_now_ns() + SOFT_PATIENCE_NS));
+}
+
 /* All levels whose soft limit is in the way. */
 static void ask_softly(struct ebb_budget_account *account, uint64_t bytes)
 {
@@ -185,14 +203,14 @@ static void ask_softly(struct ebb_budget_account *account, uint64_t bytes)
             missing(account, bytes, (uint64_t)atomic_load_explicit(&cold->soft, memory_order_relaxed));
         if (wanted == 0)
             continue;
-        ledger_add(&cold->soft_hits, 1);
-        LEDGER_COUNT(soft_hits, 1);
         if (is_resting(account))
             continue;
-        /* A shrinker may also have moved the limit. */
-        size_t given = ebb__ledger_reclaim_softly(account, wanted, ebb__os_now_ns() + SOFT_PATIENCE_NS);
-        if (note_reclaimed(account, given) == 0 &&
-            missing(account, bytes, (uint64_t)atomic_load_explicit(&cold->soft, memory_order_relaxed)) != 0)
+        bool missed_one;
+        ledger_add(&cold->soft_hits, 1);
+        LEDGER_COUNT(soft_hits, 1);
+        size_t given =
+            ebb__ledger_reclaim_softly(account, wanted, ebb__os_now_ns() + SOFT_PATIENCE_NS, &missed_one);
+        if (note_reclaimed(account, given) == 0 && !missed_one)
             atomic_store_explicit(&cold->soft_rest_ms, ebb__os_now_ms() + SOFT_REST_MS, memory_order_relaxed);
     }
 }
@@ -221,6 +239,7 @@ int ebb__ledger_walk_slow(struct ebb_budget_account *account, uint64_t bytes)
 {
     if (try_exactly(account, bytes, LEDGER_GATE) == NULL)
         return 0;
+    look_first(account, bytes);
     ask_softly(account, bytes);
     struct ebb_budget_account *blocked = try_exactly(account, bytes, LEDGER_HARD);
     if (blocked != NULL)
@@ -277,6 +296,15 @@ int ebb__ledger_reserve(struct ebb_budget_account *account, size_t bytes)
         return -ENOMEM;
     if (ebb__ledger_walk_up(account, bytes, LEDGER_GATE) != NULL &&
         ebb__ledger_walk_slow(account, bytes) != 0)
+        return -ENOMEM;
+    change_reserved(account, bytes, true);
+    ledger_add(&account->own_reserved, bytes);
+    return 0;
+}
+
+int ebb__ledger_reserve_try(struct ebb_budget_account *account, size_t bytes)
+{
+    if (ebb__ledger_walk_up(account, bytes, LEDGER_GATE) != NULL)
         return -ENOMEM;
     change_reserved(account, bytes, true);
     ledger_add(&account->own_reserved, bytes);

@@ -51,9 +51,9 @@ static void sum_up(void)
 static int check_words(const struct ebb_budget_account *a)
 {
     const struct ledger_cold *cold = ebb__ledger_cold(a);
-    uint64_t soft = (uint64_t)atomic_load(&cold->soft), hard = ledger_get(&a->hard),
-             gate = ledger_get(&a->gate);
-    EBB_HOLDS("L3", gate == (soft < hard ? soft : hard), gate, hard);
+    uint64_t soft = (uint64_t)atomic_load(&cold->soft), hard = ledger_get(&a->hard);
+    uint64_t gate = ledger_get(&a->gate), least = ebb__ledger_gate_of(a);
+    EBB_HOLDS("L3", gate == least, gate, least);
     EBB_HOLDS("L5", ledger_get(&a->taken) <= LEDGER_UNLIMITED, ledger_get(&a->taken), 0);
     EBB_HOLDS("L5", ledger_get(&a->own) <= LEDGER_UNLIMITED, ledger_get(&a->own), 0);
     EBB_HOLDS("L5", ledger_get(&a->own_reserved) <= LEDGER_UNLIMITED, ledger_get(&a->own_reserved), 0);

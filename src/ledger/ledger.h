@@ -35,6 +35,10 @@
  * Soft limits. When nobody gave anything the limit rests for 0.1 s: until then the hard limits alone count on that level,
  * so that an account that stays above its soft limit for long is charged as fast as any other.
  *
+ * The look point. Some limits cannot be charged against: that of a cgroup, in which others live. So the process has one more bound, which is
+ * no limit: whoever would pass it looks first (ebb__ledger_look, by the floor above), which may give memory back and moves the
+ * point on. What is missing then is asked of shrinkers. It never refuses, and never rests.
+ *
  * Credits. A thread has 8 slots (account, unspent), in a line of its own. It spends by compare-and-swap on its own word;
  * anybody may take the whole of it (recall). Only the thread changes a slot's account, under the lock of its block, with
  * the slot empty and its sequence odd. A grant is a share of the least room on the way (1/32), 64 to 256 KiB; close to a
@@ -43,7 +47,7 @@
  * Invariants
  *   L1  taken(A) = own(A) + own_reserved(A) + sum of taken(children of A), at rest; the children of the heap are left out
  *   L2  reserved(A) = own_reserved(A) + sum of reserved(children of A), at rest; the same
- *   L3  gate(A) = the lower of soft(A) and hard(A)
+ *   L3  gate(A) = the lower of soft(A) and hard(A); of the process, no more than its look point
  *   L4  unspent credits of A, of all threads together, are at most own(A); the heap's room is at most its taken
  *   L5  no word is negative (nothing above INT64_MAX), and peak(A) or taken(A) is the most that was taken
  *   L6  an account on the free list is dead, has no parent, holds nothing; children(A) counts the living whose parent is A
@@ -145,6 +149,8 @@ int ebb__ledger_charge_credit(struct ebb_budget_account *account, size_t bytes);
 void ebb__ledger_uncharge_credit(struct ebb_budget_account *account, size_t bytes);
 
 int ebb__ledger_reserve(struct ebb_budget_account *account, size_t bytes);
+/* The same if it can be had without asking anybody; else -ENOMEM. */
+int ebb__ledger_reserve_try(struct ebb_budget_account *account, size_t bytes);
 size_t ebb__ledger_release(struct ebb_budget_account *account, size_t bytes);
 
 int64_t ebb__ledger_limit(struct ebb_budget_account *account, enum ebb_budget_limit kind, int64_t bytes);
@@ -178,6 +184,18 @@ extern int (*ebb__ledger_arm_end)(void);
 /* Takes back all unspent credits, the heap's too. Returns how much that was. */
 size_t ebb__ledger_recall(void);
 
+/* ---- the look point ---- */
+
+/* Called, when set, by who would take `bytes` beyond the look point, with no lock of the ledger's held: looks, gives back what it can
+ * when there is no room for them, and moves the point. Returns how much is missing even so. Also called from inside shrinkers. */
+extern size_t (*ebb__ledger_look)(size_t bytes);
+
+/* What limits are compared with: used, unspent and reserved. */
+size_t ebb__ledger_taken(const struct ebb_budget_account *account);
+
+/* EBB_BUDGET_UNLIMITED: nobody looks. Returns the one before; a negative value asks. */
+int64_t ebb__ledger_look_point(int64_t bytes);
+
 /* ---- shrinkers ---- */
 
 /* Called, when set, before and after code of a shrinker, by the thread that runs it: it may be in the middle of an allocation, and
@@ -193,13 +211,6 @@ int ebb__ledger_shrinker_remove(int number);
 int64_t ebb__ledger_shrinker_price(int number, int64_t price);
 size_t ebb__ledger_reclaim(struct ebb_budget_account *account, size_t bytes, enum ebb_budget_urgency urgency,
                            uint64_t deadline_ns);
-
-/* By who is inside the shrinker of that number: whether a soft limit asks, and not somebody who wants memory. */
-bool ebb__ledger_soft_asks(int number);
-
-/* The same, before it returns: a soft limit was moved, and what it returns aside no more than so many bytes are missing. Others are
- * asked for no more than that. Without effect when no soft limit asks. */
-void ebb__ledger_soft_missing(int number, size_t bytes);
 
 /* How far the account and those above it are above their minima; SIZE_MAX: none has one. */
 size_t ebb__ledger_spare(const struct ebb_budget_account *account);

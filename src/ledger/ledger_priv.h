@@ -16,7 +16,7 @@
 /* The hot part. What charging and uncharging touch, in one line. */
 struct ebb_budget_account {
     _Atomic uint64_t taken;        /* used, unspent and reserved, accounts below included */
-    _Atomic uint64_t gate;         /* the lower of soft and hard */
+    _Atomic uint64_t gate;         /* the lowest of soft, hard and, of the process, the look point */
     _Atomic uint64_t hard;         /* LEDGER_UNLIMITED: none */
     _Atomic uint64_t own;          /* charged to this account itself, its unspent credits included */
     _Atomic uint64_t own_reserved; /* reserved by this account itself and not drawn */
@@ -45,6 +45,9 @@ struct ledger_cold {
     uint32_t sum_children;
 } EBB_ALIGNED(64);
 EBB_STATIC_ASSERT(sizeof(struct ledger_cold) == 192, "256 accounts fill a chunk");
+
+/* What `gate` has to be. */
+uint64_t ebb__ledger_gate_of(const struct ebb_budget_account *account);
 
 /* The parent of those that are not alive. */
 extern EBB_HIDDEN struct ebb_budget_account ebb__ledger_dead;
@@ -183,8 +186,10 @@ void ebb__ledger_credit_after_fork(void);
 
 /* ---- shrinkers ---- */
 
-/* As ebb__ledger_reclaim(), because a soft limit of the account is in the way, which a shrinker may move. pre: bytes is not 0 */
-size_t ebb__ledger_reclaim_softly(struct ebb_budget_account *account, size_t bytes, uint64_t deadline_ns);
+/* As ebb__ledger_reclaim() with EBB_URGENCY_SOFT. *ret_missed_one: somebody was not asked because another thread was inside him
+ * all the time. pre: bytes is not 0 */
+size_t ebb__ledger_reclaim_softly(struct ebb_budget_account *account, size_t bytes, uint64_t deadline_ns,
+                                  bool *ret_missed_one);
 
 bool ebb__ledger_has_shrinker(const struct ebb_budget_account *account); /* under the lock */
 void ebb__ledger_shrinker_after_fork(void);

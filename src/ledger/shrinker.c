@@ -12,11 +12,11 @@
  *
  * Some hold memory of many accounts below their own, more than there could be slots: a wide shrinker is asked for the limits of these
  * too, and is told which account must become smaller.
- *
- * A soft limit may be a point at which somebody looks, and which he moves (governor/limits.c). So a round that such a limit began ends
- * when nothing is missing any more, although nobody gave: who is inside says so.
  */
 #include "ledger/ledger_priv.h"
+
+void (*ebb__ledger_step_out)(void);
+void (*ebb__ledger_step_in)(void);
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -32,8 +32,6 @@
 
 enum state { FREE = 0, USED, LEAVING };
 
-struct round;
-
 struct shrinker {
     _Atomic uint32_t inside;
     _Atomic uint32_t state; /* changed under the lock */
@@ -41,13 +39,9 @@ struct shrinker {
     uint32_t generation;           /* under the lock */
     struct ebb_budget_shrinker is; /* under the lock; stays while somebody is inside, as the next */
     bool wide;
-    struct round *round; /* that asks; by who is inside */
 };
 
 static struct shrinker shrinkers[SHRINKERS_MAX];
-
-void (*ebb__ledger_step_out)(void);
-void (*ebb__ledger_step_in)(void);
 static _Atomic uint32_t registered;
 
 static struct ebb_budget_account *account_of(const struct shrinker *s)
@@ -231,9 +225,8 @@ struct round {
     struct ebb_ledger_band band;
     size_t bytes; /* wanted, those that were given included */
     size_t given;
-    size_t missing; /* SIZE_MAX, or what is still, as the one says that was just asked */
     enum ebb_budget_urgency urgency;
-    bool for_soft;        /* a soft limit is in the way, which a shrinker may move */
+    bool missed_one;      /* a shrinker was busy for too long */
     uint64_t deadline_ns; /* 0: nobody waits */
     uint32_t thread_id;
     unsigned count;
@@ -315,13 +308,8 @@ static void ask(struct shrinker *s, struct round *round)
     if (bytes == 0)
         return;
     LEDGER_COUNT(shrinks, 1);
-    s->round = round;
-    round->missing = SIZE_MAX;
     round->given += s->is.shrink(s->wide ? round->account : s->is.context, bytes, round->urgency,
                                  round->deadline_ns != 0 ? round->deadline_ns : UINT64_MAX);
-    s->round = NULL;
-    if (round->missing < round->bytes - ebb__min(round->given, round->bytes))
-        round->bytes = round->given + round->missing;
 }
 
 static struct shrinker *of_candidate(const struct candidate *candidate)
@@ -346,7 +334,8 @@ static void wait_and_ask(struct round *round, const struct candidate *candidate)
 {
     while (!ask_one(round, candidate)) {
         uint64_t now_ns = ebb__os_now_ns();
-        if (now_ns >= round->deadline_ns)
+        round->missed_one = now_ns >= round->deadline_ns;
+        if (round->missed_one)
             return;
         sleep_on(of_candidate(candidate), round->deadline_ns - now_ns);
     }
@@ -359,29 +348,11 @@ static void ask_all(struct round *round)
     for (unsigned i = 0; i < round->count && round->given < round->bytes && !is_late(round); i++)
         if (!ask_one(round, &round->candidates[i]))
             busy_ones[busy_count++] = round->candidates[i];
-    if (round->urgency != EBB_URGENCY_HARD || round->deadline_ns == 0)
+    bool waits = round->urgency == EBB_URGENCY_SOFT || round->urgency == EBB_URGENCY_HARD;
+    if (!waits || round->deadline_ns == 0)
         return;
     for (unsigned i = 0; i < busy_count && round->given < round->bytes && !is_late(round); i++)
         wait_and_ask(round, &busy_ones[i]);
-}
-
-/* Whether the calling thread is inside that shrinker because of a soft limit. */
-static struct round *soft_round(int number)
-{
-    struct shrinker *s = &shrinkers[(uint32_t)(number - 1) % SHRINKERS_MAX];
-    return s->round != NULL && s->round->for_soft ? s->round : NULL;
-}
-
-bool ebb__ledger_soft_asks(int number)
-{
-    return soft_round(number) != NULL;
-}
-
-void ebb__ledger_soft_missing(int number, size_t bytes)
-{
-    struct round *round = soft_round(number);
-    if (round != NULL)
-        round->missing = bytes;
 }
 
 static size_t run(struct round *round)
@@ -415,17 +386,17 @@ size_t ebb__ledger_reclaim(struct ebb_budget_account *account, size_t bytes, enu
     return run(&round);
 }
 
-size_t ebb__ledger_reclaim_softly(struct ebb_budget_account *account, size_t bytes, uint64_t deadline_ns)
+size_t ebb__ledger_reclaim_softly(struct ebb_budget_account *account, size_t bytes, uint64_t deadline_ns,
+                                  bool *ret_missed_one)
 {
-    if (ebb__ledger_shrinker_count() == 0)
-        return 0;
     struct round round = {.account = account,
                           .band = all,
                           .bytes = bytes,
                           .urgency = EBB_URGENCY_SOFT,
-                          .for_soft = true,
                           .deadline_ns = deadline_ns};
-    return run(&round);
+    size_t given = ebb__ledger_shrinker_count() == 0 ? 0 : run(&round);
+    *ret_missed_one = round.missed_one;
+    return given;
 }
 
 /* ---- by kind ---- */
@@ -489,7 +460,6 @@ void ebb__ledger_shrinker_after_fork(void)
     for (unsigned i = 0; i < SHRINKERS_MAX; i++) {
         struct shrinker *s = &shrinkers[i];
         atomic_store(&s->inside, 0);
-        s->round = NULL;
         if (state_of(s) == LEAVING)
             atomic_store(&s->state, FREE);
         count += state_of(s) != FREE;
