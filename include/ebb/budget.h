@@ -14,7 +14,9 @@
  *    bytes already, so such charges stop below it: they meet the limits of the account and of those between it and the heap,
  *    and change neither the heap's sum nor the process's. Everything else belongs below ebb_budget_process().
  *  - Meeting a limit calls shrinkers, in the thread that charges. So call ebb_budget_charge() and its like with no lock held
- *    that a shrinker may want. Inside a shrinker, and in every other function here, nothing is ever reclaimed.
+ *    that a shrinker may want. That goes for ebb_malloc() and its like too, and for malloc() where libebb-malloc.so serves: a
+ *    block may need memory that the heap is not charged for yet. Freeing never calls one. Inside a shrinker, and in every other
+ *    function here, nothing is ever reclaimed.
  *  - Charges by credit (ebb_budget_charge_credit()) leave up to 256 KiB for each thread and account unspent; that counts as
  *    used in the limits until it is used, given back, or recalled, which happens by itself before anybody is refused.
  *  - Uncharging more than was charged ends the process with one line on standard error, "ebb: ebb_budget_uncharge: ...", as
@@ -73,8 +75,8 @@ EBB_API int ebb_budget_destroy(struct ebb_budget_account *account);
 
 /* ---- charging ---- */
 
-/* Takes room for `bytes`, in the account and all above it. Over a soft limit: memory is reclaimed first, for at most 2 ms,
- * then the charge is allowed. Over a hard limit: unspent credits are recalled, memory is reclaimed, for at most 100 ms, and
+/* Takes room for `bytes`, in the account and all above it. Over a soft limit: memory is reclaimed first, for at most 2 ms (and
+ * the time that the kernel needs to take back the heap's free memory), then the charge is allowed. Over a hard limit: unspent credits are recalled, memory is reclaimed, for at most 100 ms, and
  * when that was not enough, -ENOMEM, and nothing was charged. What the account has reserved is drawn on first. -EINVAL (the
  * heap and untracked, which nobody charges from outside). Cost: one atomic operation for each level up to the process and
  * one more, some 150 instructions. Many threads that charge small sizes should charge by credit. */
@@ -162,8 +164,8 @@ EBB_API int ebb_budget_check(void);
 
 enum ebb_budget_urgency {
     EBB_URGENCY_EARLY = 0, /* nobody waits for it */
-    EBB_URGENCY_SOFT,      /* a charge met a soft limit: what is cheap and fast */
-    EBB_URGENCY_HARD, /* a charge will be refused otherwise: a shrinker that is busy is waited for up to the deadline */
+    EBB_URGENCY_SOFT, /* a charge met a soft limit: what is cheap and fast. Up to the deadline a shrinker that is busy is waited for */
+    EBB_URGENCY_HARD, /* a charge will be refused otherwise. A shrinker that is busy is waited for as well */
     EBB_URGENCY_LAST /* the process will be killed otherwise: minima do not hold any more, and nobody is waited for */
 };
 
@@ -178,8 +180,8 @@ struct ebb_budget_shrinker {
     /* About how many bytes it could give now; 0: it is not asked. Must be quick and must not block. */
     size_t (*estimate)(void *context);
     /* Gives back about `bytes`, less when CLOCK_MONOTONIC reaches `deadline_ns`, and uncharges them. Returns what it gave,
-     * 0 when it cannot. Called by any thread that charges, never by two at once and never from inside itself. May charge,
-     * uncharge and free; its charges never reclaim. Must not wait for a lock that a thread may hold while it charges: try
+     * 0 when it cannot. Called by any thread that charges or allocates, never by two at once and never from inside itself. May
+     * charge, uncharge, allocate and free; none of that reclaims. It must return: a thread that ends inside keeps it busy for ever. Must not wait for a lock that a thread may hold while it charges: try
      * it, and give less. */
     size_t (*shrink)(void *context, size_t bytes, enum ebb_budget_urgency urgency, uint64_t deadline_ns);
     void *context;
