@@ -16,6 +16,7 @@
 /* Counters of events as they were in the step before, by the distance of their cgroup. All zero: none is known. */
 struct ebb_act_marks {
     struct ebb_known high[EBB_PRESSURE_LEVELS], max[EBB_PRESSURE_LEVELS], oom[EBB_PRESSURE_LEVELS];
+    uint32_t nearest_high, nearest_max; /* distances of the limits that were told */
 };
 
 /* What woke the thread since the step before. */

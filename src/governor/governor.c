@@ -70,7 +70,9 @@ static bool is_last(void)
     if (atomic_load(&main_ended) == 0)
         return false;
     unsigned threads = ebb__os_thread_count();
-    return threads != 0 && threads <= 2; /* the main thread, which has ended, and this one */
+    if (threads == 0) /* nobody can tell */
+        return ebb__cache_threads() == 0;
+    return threads <= 2; /* the main thread, which has ended, and this one */
 }
 
 /* A table of its own is for a thread that ends before the main one does, and for that somebody must hear of it. */
@@ -177,7 +179,8 @@ static void wake_thread(void)
     atomic_store(&ebb__governor_awake, 1);
     if (ebb__os_wake(atomic_load(&thread_id), 0) == 0)
         return;
-    if (atomic_compare_exchange_strong(&state, &awake, ASLEEP))
+    /* or the thread has ended meanwhile, and somebody must start another one */
+    if (atomic_compare_exchange_strong(&state, &awake, ASLEEP) || awake == NONE || awake == REFUSED)
         atomic_store(&ebb__governor_awake, 0);
     ebb__upkeep_piece();
 }

@@ -82,6 +82,9 @@ void ebb__limits_after_fork(void);
 
 /* ---- pressure_act.c ---- */
 
+#define EBB_ACT_MIN_BYTES                                                                                    \
+    EBB_MIB(32) /* of heap: nothing worth giving below that, unless a limit is the process's own */
+
 extern EBB_HIDDEN const char *ebb__act_root; /* of all paths: "" but in tests */
 
 /* From the constructor: copies what the environment says. */

@@ -158,6 +158,9 @@ static void set_next_look(struct distance d, int64_t wanted)
     int64_t taken = (int64_t)ebb__ledger_taken(&ebb__ledger_process),
             nearest = lesser(d.cgroup_bytes, d.own_bytes);
     int64_t step = nearest == INT64_MAX ? greater(taken, (int64_t)LOOK_FIRST_BYTES) : nearest / 2;
+    int64_t to_arm = (int64_t)EBB_ACT_MIN_BYTES - (int64_t)ebb__heap_backed_bytes();
+    if (nearest != INT64_MAX && to_arm > 0) /* somebody must be there to see that it arms */
+        step = lesser(step, to_arm);
     (void)ebb__ledger_look_point(taken + greater(step, wanted + (int64_t)STEP_MIN_BYTES));
 }
 

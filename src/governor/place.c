@@ -154,7 +154,9 @@ static void consider(const struct ebb_text_mount *mount, const char *path, struc
     long point_len = ebb__text_unescape(mount->point, point, sizeof(point));
     if (path[0] == '\0' || top_len < 0 || point_len < 0 || !below(path, top, &rest))
         return;
-    if (seat->found && (size_t)top_len > seat->top_len)
+    bool is_over = seat->found && (size_t)point_len == seat->point_len &&
+                   memcmp(point, seat->folder, seat->point_len) == 0; /* mounted over the other */
+    if (seat->found && !is_over && (size_t)top_len >= seat->top_len)
         return;
     if (ebb__place_name(seat->folder, "", point, (size_t)point_len, rest) != 0)
         return;

@@ -77,6 +77,7 @@ struct ebb_press_limit {
     uint64_t limit_bytes; /* 0, or more than EBB_PRESS_UNLIMITED: there is none */
     uint64_t used_bytes;  /* may be more than the limit; of the host: what is not available */
     uint64_t clean_bytes; /* file cache among it that goes without being written; 0 where not known */
+    bool clean_unknown;
 };
 
 /* What one step has seen. */
@@ -90,11 +91,11 @@ struct ebb_press_facts {
     uint32_t calls;                         /* times that somebody called by FIFO or socket since then */
     enum ebb_press_level call_level;        /* what he calls it, the highest; green: he did not say */
     uint64_t call_bytes;                    /* what he wants, in all; 0: he did not say */
-    uint64_t own_bytes;                     /* of what is used: this process's; 0: not known */
-    uint64_t can_bytes[EBB_PRESS_GIVES];    /* what could be given, as estimated now */
-    uint64_t got_bytes[EBB_PRESS_GIVES];    /* what was given since the step before */
-    uint64_t missing_bytes;                 /* what caches have given and would like back */
-    bool wakes;                             /* whatever brings us near a limit will wake us */
+    uint64_t own_bytes;                  /* of what is used: this process's, file cache aside; 0: not known */
+    uint64_t can_bytes[EBB_PRESS_GIVES]; /* what could be given, as estimated now */
+    uint64_t got_bytes[EBB_PRESS_GIVES]; /* what was given since the step before */
+    uint64_t missing_bytes;              /* what caches have given and would like back */
+    bool wakes;                          /* whatever brings us near a limit will wake us */
 };
 
 struct ebb_press_actions {
@@ -138,9 +139,11 @@ struct ebb_press_track {
     uint64_t limit_bytes;
     uint64_t seen_ms; /* when it was last known; 0: not lately */
     enum ebb_press_level need;
-    /* Used by others: how much, when that was measured, and how fast it grows until when. */
-    int64_t others_bytes;
+    /* Used by others: how much, when that was measured, the most of this stretch of time and of the one before, and how fast it
+     * grows until when. */
+    int64_t others_bytes, others_top, others_before;
     uint64_t others_ms; /* 0: never */
+    uint64_t others_from_ms;
     uint64_t others_bytes_per_s, others_until_ms;
 };
 
@@ -168,7 +171,7 @@ struct ebb_press {
     enum ebb_press_level level, need;
     bool refusing;
     uint64_t signs_until_ms[EBB_PRESS_SIGNS];
-    enum ebb_press_level call_level; /* while a call counts */
+    uint64_t calls_until_ms[EBB_PRESS_LEVELS]; /* how long a call of that level counts */
     /* stalls: totals at the begin of this window, shares of the one before */
     uint64_t stall_ms, some_us, full_us;
     uint32_t some_permille, full_permille;

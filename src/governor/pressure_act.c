@@ -29,9 +29,8 @@
 #include "governor/act_priv.h"
 #include "governor/governor_priv.h"
 
-#define ARM_MIN_BYTES EBB_MIB(32) /* nothing worth giving below that */
-#define STEP_MIN_MS   20u
-#define HINT_MS       250u /* a look that comes sooner by itself needs no hint */
+#define STEP_MIN_MS 20u
+#define HINT_MS     250u /* a look that comes sooner by itself needs no hint */
 #define LISTEN_AFTER_MS                                                                                      \
     60000u /* triggers make the end of a process late, which those that live for long do not mind */
 #define REOPEN_MS      1000u
@@ -93,7 +92,7 @@ static bool is_wanted(void)
         return true;
     if (!heeds_world() || (!ebb__limits_are_seen() && ebb__watch()->wish != EBB_WATCH_PATH))
         return false;
-    return ebb__act_is_armed() || ebb__heap_backed_bytes() >= ARM_MIN_BYTES;
+    return ebb__act_is_armed() || ebb__heap_backed_bytes() >= EBB_ACT_MIN_BYTES;
 }
 
 void ebb__act_hint(void)
@@ -107,6 +106,9 @@ void ebb__act_hint(void)
     }
     atomic_thread_fence(memory_order_seq_cst); /* pairs with the exchange in governor.c: settle() */
     ebb__heap_want_upkeep(EBB_UPKEEP_LIMITS);
+    uint32_t tid = ebb__governor_thread_id();
+    if (ebb__act_is_armed() && tid != 0)
+        (void)ebb__os_wake(tid, 0); /* it may be in the middle of a long nap */
 }
 
 /* ---- arming ---- */
@@ -211,7 +213,7 @@ static bool wakes(void)
     uint64_t at[EBB_ACT_THRESHOLDS];
     if (!heeds_world())
         return true;
-    if (!s->open || (others_count() && !s->listening))
+    if (!s->open || (others_count() && !ebb__sources_hear_host(s)))
         return false;
     for (uint32_t i = 0; i < act.world.count; i++) {
         const struct ebb_pressure_level *level = &act.world.levels[i];
@@ -225,6 +227,8 @@ static bool wakes(void)
 static void look(struct ebb_press_facts *f)
 {
     ebb__limits_look(&act.sources, &act.world);
+    if (act.world.stale) /* a cgroup that goes wakes all that listened to it */
+        act.heard.ooms = act.heard.notices = 0;
     see_own(f);
     if (heeds_world())
         ebb__act_see(&act.world, &act.marks, others_count(), f);

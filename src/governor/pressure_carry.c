@@ -126,7 +126,8 @@ static uint64_t give_one(struct ebb_act_giving *g, const struct round *r, unsign
     uint64_t before_ns = ebb__os_thread_cpu_ns();
     uint64_t got = ask(r, give, asked);
     uint64_t cost_ns = ebb__os_thread_cpu_ns() - before_ns;
-    g->purse_ns -= (int64_t)cost_ns;
+    if (capped)
+        g->purse_ns -= (int64_t)cost_ns;
     if (ours && got >= LEAST_BYTES)
         g->ns_per_mib = ebb__max((3 * g->ns_per_mib + cost_ns / (got / EBB_MIB(1))) / 4, 1000);
     /* caches of threads that were turned away come later */

@@ -75,7 +75,8 @@ struct ebb_pressure_facts {
     struct ebb_known mem_total_bytes;
     struct ebb_known mem_available_bytes;
     struct ebb_known swap_free_bytes;
-    struct ebb_known rss_bytes; /* of the process, as statm has it: up to some hundred KiB late */
+    struct ebb_known rss_bytes;  /* of the process, as statm has it: up to some hundred KiB late */
+    struct ebb_known anon_bytes; /* of that: without pages of files and shared memory */
     bool stale; /* the process was moved, a cgroup is gone, a limit came or went: open the sources anew */
 };
 

@@ -12,6 +12,7 @@
 #define OTHERS_MIN_MS    20u                 /* a shorter time is no measure of speed */
 #define OTHERS_WINDOW_MS 250u                /* what they take more slowly shows in the growth */
 #define OTHERS_COUNT_MS  500u
+#define OTHERS_TOP_MS    2000u
 #define STEP_DIVISOR     64u        /* of the limit, when nobody can say what is missing */
 #define STEP_CAN_DIVISOR 8u         /* or of what can be given, when no limit is known */
 #define STEP_MIN         EBB_MIB(2) /* an extent */
@@ -134,26 +135,43 @@ static uint64_t growth(const struct ebb_press_track *t, uint64_t now_ms, uint32_
 
 /* ---- others ---- */
 
+/* The most that they held in the last two to four seconds, and what they held last: who goes up and down takes nothing by going up. */
+static int64_t top_of_others(struct ebb_press_track *t, uint64_t now_ms)
+{
+    uint64_t age_ms = now_ms - t->others_from_ms;
+    if (age_ms >= OTHERS_TOP_MS) {
+        t->others_before = age_ms >= 2 * OTHERS_TOP_MS ? t->others_bytes : t->others_top;
+        t->others_top = t->others_bytes;
+        t->others_from_ms = now_ms;
+    }
+    return t->others_before > t->others_top ? t->others_before : t->others_top;
+}
+
 /* They have taken a good part of a room that was short since that was last measured: for a while it counts as if it went on, however
  * much is given meanwhile. */
 static void see_others(struct ebb_press_track *t, uint64_t now_ms, int64_t others, int64_t room,
                        int64_t short_bytes)
 {
+    bool is_first = t->others_ms == 0;
+    if (is_first)
+        t->others_bytes = t->others_top = t->others_before = others;
+    if (now_ms >= t->others_until_ms)
+        t->others_bytes_per_s = 0;
     uint64_t ms = now_ms - t->others_ms;
-    int64_t rise = others - t->others_bytes;
+    int64_t rise = others - top_of_others(t, now_ms);
     bool is_short = room < short_bytes || t->others_bytes_per_s != 0;
     bool much =
         rise >= (int64_t)FORECAST_MIN && rise >= (room < short_bytes ? room : short_bytes) / OTHERS_DIVISOR;
-    if (now_ms >= t->others_until_ms)
-        t->others_bytes_per_s = 0;
-    if (t->others_ms != 0 && ms < (much ? OTHERS_MIN_MS : OTHERS_WINDOW_MS) && rise > 0)
+    if (!is_first && ms < (much ? OTHERS_MIN_MS : OTHERS_WINDOW_MS) && others > t->others_bytes)
         return;
-    if (t->others_ms != 0 && much && is_short) {
+    if (much && is_short) {
         t->others_bytes_per_s = ebb__min(ebb__min((uint64_t)rise, GROWTH_MAX / 1000) * 1000 / ms, GROWTH_MAX);
         t->others_until_ms = now_ms + OTHERS_COUNT_MS;
     }
     t->others_ms = ebb__max(now_ms, 1);
     t->others_bytes = others;
+    if (others > t->others_top)
+        t->others_top = others;
 }
 
 /* ---- one limit ---- */
@@ -215,7 +233,7 @@ static void see_one(struct ebb_press *p, const struct ebb_press_facts *f, unsign
     s->limit_bytes = l->limit_bytes;
     s->room_bytes = (int64_t)l->limit_bytes - firm;
     s->cached = clean >= ebb__press_enter_bytes(kinds[kind].owner, EBB_PRESS_RED, l->limit_bytes);
-    if (f->own_bytes != 0 && kinds[kind].owner != EBB_PRESS_OF_OWN) {
+    if (f->own_bytes != 0 && kinds[kind].owner != EBB_PRESS_OF_OWN && !l->clean_unknown) {
         uint64_t whole = used - ebb__min(l->clean_bytes, used);
         see_others(t, now_ms, (int64_t)whole - (int64_t)ebb__min(f->own_bytes, EBB_PRESS_UNLIMITED),
                    s->room_bytes,

@@ -10,6 +10,8 @@
  */
 #include "governor/act_priv.h"
 
+#define STAY_DIVISOR 64u
+
 void ebb__act_hear(struct ebb_act_heard *heard, const struct ebb_sources_event *event, bool calls)
 {
     const uint32_t stalls = EBB_CAUSE_MEDIUM | EBB_CAUSE_CRITICAL | EBB_CAUSE_STALL | EBB_CAUSE_HOST_STALL;
@@ -28,8 +30,16 @@ static int64_t room_of(const struct ebb_press_limit *limit)
     return (int64_t)limit->limit_bytes - (int64_t)limit->used_bytes + (int64_t)(limit->clean_bytes / 2);
 }
 
+/* Of two that are about as near, that of the step before stays: each has a history of its own. */
+static bool is_nearer(const struct ebb_press_limit *a, const struct ebb_press_limit *b, uint32_t before)
+{
+    int64_t ahead = (int64_t)(b->limit_bytes / STAY_DIVISOR),
+            behind = (int64_t)(a->limit_bytes / STAY_DIVISOR);
+    return room_of(a) < room_of(b) + (a->which == before ? behind : 0) - (b->which == before ? ahead : 0);
+}
+
 static void consider(const struct ebb_pressure_level *level, struct ebb_known limit, struct ebb_known used,
-                     struct ebb_press_limit *nearest)
+                     uint32_t before, struct ebb_press_limit *nearest)
 {
     if (!limit.known || limit.value > EBB_PRESS_UNLIMITED || !used.known)
         return;
@@ -39,8 +49,9 @@ static void consider(const struct ebb_pressure_level *level, struct ebb_known li
         .limit_bytes = limit.value,
         .used_bytes = ebb__min(used.value, EBB_PRESS_UNLIMITED),
         .clean_bytes = ebb__min(ebb__known_or(level->clean_bytes, 0), EBB_PRESS_UNLIMITED),
+        .clean_unknown = !level->clean_bytes.known,
     };
-    if (!nearest->known || room_of(&candidate) < room_of(nearest))
+    if (!nearest->known || is_nearer(&candidate, nearest, before))
         *nearest = candidate;
 }
 
@@ -58,13 +69,15 @@ static void see_levels(const struct ebb_pressure_facts *world, struct ebb_act_ma
     for (uint32_t i = 0; i < world->count; i++) {
         const struct ebb_pressure_level *l = &world->levels[i];
         struct ebb_press_limit *max = &ret->limits[EBB_PRESS_LIMIT_MAX];
-        consider(l, l->high_bytes, l->usage_bytes, &ret->limits[EBB_PRESS_LIMIT_HIGH]);
-        consider(l, l->limit_bytes, l->usage_bytes, max);
-        consider(l, l->memsw_limit_bytes, l->memsw_usage_bytes, max);
+        consider(l, l->high_bytes, l->usage_bytes, marks->nearest_high, &ret->limits[EBB_PRESS_LIMIT_HIGH]);
+        consider(l, l->limit_bytes, l->usage_bytes, marks->nearest_max, max);
+        consider(l, l->memsw_limit_bytes, l->memsw_usage_bytes, marks->nearest_max, max);
         ret->high_hits += rise(&marks->high[l->distance], l->high_events);
         ret->max_hits += rise(&marks->max[l->distance], l->max_events);
         ret->oom_hits += rise(&marks->oom[l->distance], l->oom_events.known ? l->oom_events : l->oom_kills);
     }
+    marks->nearest_high = ret->limits[EBB_PRESS_LIMIT_HIGH].which;
+    marks->nearest_max = ret->limits[EBB_PRESS_LIMIT_MAX].which;
 }
 
 void ebb__act_see(const struct ebb_pressure_facts *world, struct ebb_act_marks *marks, bool others,
@@ -72,7 +85,7 @@ void ebb__act_see(const struct ebb_pressure_facts *world, struct ebb_act_marks *
 {
     const struct ebb_stall *stall = world->own.some_total_us.known ? &world->own : &world->host;
     see_levels(world, marks, ret);
-    ret->own_bytes = ebb__known_or(world->rss_bytes, 0);
+    ret->own_bytes = ebb__known_or(world->anon_bytes, 0);
     if (!others)
         return;
     if (world->mem_total_bytes.known && world->mem_available_bytes.known)

@@ -219,7 +219,7 @@ static void read_memory(struct ebb_sources *s, struct ebb_pressure_facts *ret)
 {
     char *text = s->text;
     struct ebb_text got, size;
-    uint64_t pages;
+    uint64_t pages, of_files, page_bytes = ebb__os_page_bytes();
     const struct ebb_text_row rows[] = {
         {"MemTotal", &ret->mem_total_bytes},
         {"MemAvailable", &ret->mem_available_bytes},
@@ -230,8 +230,11 @@ static void read_memory(struct ebb_sources *s, struct ebb_pressure_facts *ret)
     /* "size resident shared ...", in the kernel's pages */
     if (read_only_file(s, EBB_STATM, s->process, "/statm", text, &got) == 0 &&
         ebb__text_until(&got, ' ', &size) && ebb__text_number(&got, &pages) &&
-        !__builtin_mul_overflow(pages, (uint64_t)ebb__os_page_bytes(), &pages))
-        ret->rss_bytes = ebb__known(pages);
+        pages <= UINT64_MAX / page_bytes) {
+        ret->rss_bytes = ebb__known(pages * page_bytes);
+        if (ebb__text_until(&got, ' ', &size) && ebb__text_number(&got, &of_files) && of_files <= pages)
+            ret->anon_bytes = ebb__known((pages - of_files) * page_bytes);
+    }
 }
 
 /* FNV-1a of what names the process's cgroups; 0 when it cannot be read. */

@@ -115,15 +115,19 @@ static void set_event(struct ebb_press *p, enum ebb_press_cause sign, uint32_t h
         *until(p, sign) = now_ms + EVENT_MS;
 }
 
-/* Who calls may say how bad it is; his row is for who does not. A milder call that comes while a worse one counts asks for its bytes,
- * and does not make the other one last. */
-static void set_call(struct ebb_press *p, const struct ebb_press_facts *f, uint64_t now_ms)
+/* Who calls may say how bad it is; his row is for who does not. */
+static enum ebb_press_level level_of_call(const struct ebb_press_facts *f)
 {
-    unsigned level = f->call_level != EBB_PRESS_GREEN ? f->call_level : rows[CALL_ROW].alone;
-    if (f->calls == 0 || (*until(p, EBB_PRESS_CALL) > now_ms && level < p->call_level))
-        return;
-    set_event(p, EBB_PRESS_CALL, f->calls, now_ms);
-    p->call_level = (enum ebb_press_level)level;
+    return f->call_level != EBB_PRESS_GREEN ? f->call_level : rows[CALL_ROW].alone;
+}
+
+/* The highest that counts still. */
+static enum ebb_press_level called(const struct ebb_press *p, uint64_t now_ms)
+{
+    unsigned level = EBB_PRESS_RED;
+    while (level != EBB_PRESS_GREEN && p->calls_until_ms[level] <= now_ms)
+        level--;
+    return (enum ebb_press_level)level;
 }
 
 /* ---- what they call for ---- */
@@ -131,7 +135,7 @@ static void set_call(struct ebb_press *p, const struct ebb_press_facts *f, uint6
 static enum ebb_press_level level_of(const struct ebb_press *p, unsigned row, const struct press_step *step)
 {
     if (row == CALL_ROW)
-        return p->call_level;
+        return called(p, step->now_ms);
     if (!step->bytes_known)
         return rows[row].blind;
     unsigned confirmed = step->bytes_need == EBB_PRESS_GREEN ? EBB_PRESS_GREEN : step->bytes_need + 1;
@@ -185,7 +189,9 @@ void ebb__press_read_signs(struct ebb_press *p, const struct ebb_press_facts *f,
         set_event(p, EBB_PRESS_MAX_HIT, f->max_hits, now_ms);
     set_event(p, EBB_PRESS_OOM_HIT, f->oom_hits, now_ms);
     set_event(p, EBB_PRESS_NOTICE, f->notices, now_ms);
-    set_call(p, f, now_ms);
+    set_event(p, EBB_PRESS_CALL, f->calls, now_ms);
+    if (f->calls != 0)
+        p->calls_until_ms[level_of_call(f)] = *until(p, EBB_PRESS_CALL);
     for (unsigned cause = EBB_PRESS_STALLS; cause < EBB_PRESS_CAUSES; cause++) {
         unsigned row = cause - EBB_PRESS_STALLS;
         if (p->signs_until_ms[row] <= now_ms)
@@ -206,7 +212,7 @@ void ebb__press_read_signs(struct ebb_press *p, const struct ebb_press_facts *f,
         owe(p,
             f->call_bytes != 0 ? p->owed_bytes + ebb__min(f->call_bytes, EBB_PRESS_UNLIMITED)
                                : step->step_bytes,
-            p->call_level, now_ms);
+            level_of_call(f), now_ms);
     for (unsigned level = EBB_PRESS_YELLOW; level <= (unsigned)ebb__min(p->owed_level, step->need); level++)
         step->deficit[level] = ebb__max(step->deficit[level], p->owed_bytes);
 }

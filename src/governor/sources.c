@@ -112,24 +112,28 @@ static int ask(const struct ebb_sources *s, uint32_t level, int event, const cha
     return rc < 0 ? rc : 0;
 }
 
-static void add_event(struct ebb_sources *s, uint32_t level, enum ebb_cause cause, const char *name,
-                      const char *arguments)
+static int add_event(struct ebb_sources *s, uint32_t level, enum ebb_cause cause, const char *name,
+                     const char *arguments)
 {
     int event = ebb__os_fd_event();
-    if (event < 0)
-        return;
-    if (ask(s, level, event, name, arguments) == 0)
+    int rc = event < 0 ? event : ask(s, level, event, name, arguments);
+    if (rc == 0)
         add(s, event, EBB_OS_POLL_IN, cause, level);
-    else
+    else if (event >= 0)
         ebb__os_fd_close(event);
+    return rc;
 }
 
-/* "local": of this cgroup's own limit. Otherwise those above, which have another, would be told too. */
+/* "local": of this cgroup's own limit. Otherwise those above, which have another, would be told too, as before Linux 4.13, which does
+ * not know the word. */
 static void arm_v1(struct ebb_sources *s, uint32_t level)
 {
-    add_event(s, level, EBB_CAUSE_MEDIUM, "/memory.pressure_level", "medium,local");
-    add_event(s, level, EBB_CAUSE_CRITICAL, "/memory.pressure_level", "critical,local");
-    add_event(s, level, EBB_CAUSE_OOM, "/memory.oom_control", "");
+    static const char file[] = "/memory.pressure_level";
+    if (add_event(s, level, EBB_CAUSE_MEDIUM, file, "medium,local") == -EINVAL)
+        (void)add_event(s, level, EBB_CAUSE_MEDIUM, file, "medium");
+    if (add_event(s, level, EBB_CAUSE_CRITICAL, file, "critical,local") == -EINVAL)
+        (void)add_event(s, level, EBB_CAUSE_CRITICAL, file, "critical");
+    (void)add_event(s, level, EBB_CAUSE_OOM, "/memory.oom_control", "");
 }
 
 static int ask_thresholds(const struct ebb_sources *s, uint32_t level, int event, const uint64_t *bytes,
@@ -204,6 +208,11 @@ static void arm_stall(struct ebb_sources *s, const char *folder, const char *nam
         add(s, fd, EBB_OS_POLL_PRI, cause, 0);
     else
         ebb__os_fd_close(fd);
+}
+
+bool ebb__sources_hear_host(const struct ebb_sources *s)
+{
+    return find(s, EBB_CAUSE_HOST_STALL, 0) != s->count;
 }
 
 /* Who named somebody wants to hear that one, and not the kernel as well; who named /dev/null wants to hear nobody. Limits are

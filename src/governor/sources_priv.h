@@ -142,6 +142,9 @@ int ebb__sources_open(struct ebb_sources *s);
  * for a process that has lived for a while, or is near its limit. */
 void ebb__sources_listen(struct ebb_sources *s);
 
+/* Whether stalls of the host would wake: the kernel, or its owner, may not allow that. */
+bool ebb__sources_hear_host(const struct ebb_sources *s);
+
 /* Closes all descriptors; the table stays the thread's own. Cost: some ms. */
 void ebb__sources_close(struct ebb_sources *s);
 

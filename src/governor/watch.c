@@ -60,33 +60,42 @@ const struct ebb_watch *ebb__watch(void)
     return &watch;
 }
 
-static void understand(struct ebb_text text, struct ebb_watch_call *call)
+static void understand(struct ebb_text line, struct ebb_watch_call *call)
 {
-    struct ebb_text line;
     uint32_t level;
     uint64_t bytes;
-    while (ebb__text_until(&text, '\n', &line)) {
-        if (!ebb__text_call(line, &level, &bytes))
-            continue;
-        call->level = level > call->level ? level : call->level;
-        call->bytes = bytes <= UINT64_MAX - call->bytes ? call->bytes + bytes : UINT64_MAX;
-    }
+    if (!ebb__text_call(line, &level, &bytes))
+        return;
+    call->level = level > call->level ? level : call->level;
+    call->bytes = bytes <= UINT64_MAX - call->bytes ? call->bytes + bytes : UINT64_MAX;
+}
+
+/* Takes the whole lines out of a buffer, whose rest moves to its front. A line as long as the buffer is none. Returns how long the rest is. */
+static size_t take_lines(char *text, size_t len, size_t most, struct ebb_watch_call *call)
+{
+    struct ebb_text rest = ebb__text(text, len), line;
+    while (memchr(rest.at, '\n', ebb__text_len(rest)) != NULL && ebb__text_until(&rest, '\n', &line))
+        understand(line, call);
+    size_t left = ebb__text_len(rest);
+    memmove(text, rest.at, left);
+    return left < most ? left : 0;
 }
 
 bool ebb__watch_drain(int fd, struct ebb_watch_call *ret_call)
 {
     char text[512];
+    size_t len = 0;
+    long n = 1;
     *ret_call = (struct ebb_watch_call){0};
-    for (unsigned i = 0; i < DRAIN_ROUNDS; i++) {
-        long n = ebb__os_fd_read(fd, text, sizeof(text));
-        if (n == -EAGAIN)
-            return true;
-        if (n <= 0)
-            return false;
-        ret_call->read_bytes += (size_t)n;
-        understand(ebb__text(text, (size_t)n), ret_call);
+    for (unsigned i = 0; i < DRAIN_ROUNDS && n > 0; i++) {
+        n = ebb__os_fd_read(fd, text + len, sizeof(text) - len);
+        if (n > 0) {
+            ret_call->read_bytes += (size_t)n;
+            len = take_lines(text, len + (size_t)n, sizeof(text), ret_call);
+        }
     }
-    return true;
+    understand(ebb__text(text, len), ret_call); /* the last one need not end */
+    return n > 0 || n == -EAGAIN;
 }
 
 static int write_wish(const struct ebb_watch *w, int fd, int kind)

@@ -193,7 +193,7 @@ long ebb__os_fd_read(int fd, void *ret_bytes, size_t bytes)
 int ebb__os_fd_write(int fd, const void *from, size_t bytes)
 {
     long n = ebb__syscall(SYS_sendto, fd, (long)from, (long)bytes, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
-    if (n == -ENOTSOCK)
+    if (n == -ENOTSOCK || n == -EPERM || n == -ENOSYS) /* it is no socket, or a filter knows none */
         n = ebb__syscall(SYS_write, fd, (long)from, (long)bytes, 0, 0, 0);
     if (n < 0)
         return (int)n;

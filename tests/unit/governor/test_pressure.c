@@ -265,6 +265,31 @@ static void others_that_creep(void)
     EXPECT(s.actions.need >= ORANGE && s.actions.cause == EBB_PRESS_OTHERS && left > 102);
 }
 
+/* A neighbour that goes up and down takes nothing by going up. */
+static void others_that_saw(void)
+{
+    struct stand s;
+    begin(&s);
+    s.facts.own_bytes = MB(300);
+    for (unsigned i = 0; i < 2000; i++) {
+        int64_t left = 960 + (int64_t)(i % 5) * 65 - 130; /* 130 MiB either way, five times in four seconds */
+        room(&s, MAX, GB(4), left << 20);
+        step(&s, 160);
+        EXPECT_MSG(i < 10 || s.actions.need <= YELLOW, "step %u: %u", i, s.actions.need);
+    }
+}
+
+/* Files that nobody can see the cache of: what is used jumps by what was not subtracted. */
+static void others_whose_cache_is_not_known(void)
+{
+    struct stand s;
+    jump(&s, 190, 0, false);
+    s.facts.limits[MAX].used_bytes += MB(60);
+    s.facts.limits[MAX].clean_unknown = true;
+    step(&s, 100);
+    EXPECT_EQ(s.actions.need, YELLOW);
+}
+
 static void what_is_own_is_not_known(void)
 {
     struct stand s;
@@ -547,6 +572,8 @@ int main(void)
         CASE(peaks_are_what_grows),
         CASE(one_jump_of_others_is_a_trend),
         CASE(others_that_creep),
+        CASE(others_that_saw),
+        CASE(others_whose_cache_is_not_known),
         CASE(what_is_own_is_not_known),
         CASE(each_sign),
         CASE(stalls_have_a_threshold_and_a_band),

@@ -427,21 +427,23 @@ static void a_call_may_name_its_level(void)
     EXPECT(s.actions.level == RED && s.actions.want_bytes == MB(10));
     EXPECT_EQ(s.actions.cpu_permille, EBB_PRESS_CPU_ALL);
     s.facts.got_bytes[COLD] = MB(10);
-    call(&s, YELLOW, 5); /* a milder one does not end it, nor make it last */
-    EXPECT(s.actions.need == RED && s.actions.want_bytes == MB(5));
+    call(&s, YELLOW, 5); /* a milder one neither ends it nor makes it last, and counts when it is over */
+    EXPECT(s.actions.need == RED && s.actions.ask_bytes[COLD] == 0); /* slack alone, and there is none */
     step(&s, 1899);
     EXPECT_EQ(s.actions.need, RED);
     step(&s, 2);
+    EXPECT(s.actions.need == YELLOW && s.actions.want_bytes == MB(5));
+    step(&s, 100);
     EXPECT_EQ(s.actions.need, GREEN);
     /* each level is held for its time after the last step that needed it, and they end in their order */
     static const unsigned held_s[] = {[YELLOW] = 60, [ORANGE] = 20, [RED] = 10};
-    uint64_t needed_ms = s.facts.now_ms - 2;
+    const uint64_t red_ms = s.facts.now_ms - 102, yellow_ms = s.facts.now_ms - 100;
     for (unsigned level = RED; level >= YELLOW; level--) {
         while (s.press.level == level)
             step(&s, 100);
         EXPECT_EQ(s.press.level, level - 1);
-        EXPECT(s.facts.now_ms - needed_ms >= held_s[level] * 1000 &&
-               s.facts.now_ms - needed_ms <= held_s[level] * 1000 + 100);
+        uint64_t passed_ms = s.facts.now_ms - (level == YELLOW ? yellow_ms : red_ms);
+        EXPECT(passed_ms >= held_s[level] * 1000 && passed_ms <= held_s[level] * 1000 + 100);
     }
 }
 
@@ -592,8 +594,12 @@ static void random_facts(void)
         unsigned kind = (unsigned)support_below(&rng, EBB_PRESS_LIMITS);
         struct ebb_press_limit *l = &f->limits[kind];
         if (support_below(&rng, 50) == 0)
-            *l = (struct ebb_press_limit){support_below(&rng, 2) != 0, (uint32_t)support_below(&rng, 2),
-                                          support_next(&rng) >> support_below(&rng, 64), 0, 0};
+            *l = (struct ebb_press_limit){support_below(&rng, 2) != 0,
+                                          (uint32_t)support_below(&rng, 2),
+                                          support_next(&rng) >> support_below(&rng, 64),
+                                          0,
+                                          0,
+                                          false};
         l->used_bytes = support_below(&rng, 100) == 0
                             ? support_next(&rng)
                             : support_below(&rng, l->limit_bytes + l->limit_bytes / 8 + 1);
