@@ -52,8 +52,13 @@ int ebb_stats_get(struct ebb_stats *ret_stats)
 
 int ebb_check(void)
 {
+    ebb__lock_take(
+        &ebb__return_lock); /* nor does our own thread give memory back, or empty caches, meanwhile */
     int rc = ebb__heap_check();
-    return rc != 0 ? rc : ebb__cache_check();
+    if (rc == 0)
+        rc = ebb__cache_check();
+    ebb__lock_release(&ebb__return_lock);
+    return rc;
 }
 
 long ebb_option_get(const char *name)

@@ -213,7 +213,7 @@ static uint64_t candidates(uint32_t g, enum ebb_sweep how, uint32_t idle_ms)
 static size_t sweep(enum ebb_sweep how, size_t keep_bytes, size_t most_bytes, uint32_t idle_ms)
 {
     size_t returned = 0;
-    uint32_t g = __atomic_load_n(&ebb__space.group_count, __ATOMIC_RELAXED);
+    uint32_t g = __atomic_load_n(&ebb__space.group_count, __ATOMIC_ACQUIRE);
     uint64_t left = 0;
     while ((g != 0 || left != 0) && returned < most_bytes &&
            (how != EBB_SWEEP_FREE || dirty_bytes_now() > keep_bytes)) {
@@ -289,7 +289,7 @@ size_t ebb__heap_sweep(size_t most_bytes)
 void ebb__heap_retire_groups(void)
 {
     /* The first group stays: a process that comes back from idleness needs one. */
-    for (uint32_t g = __atomic_load_n(&ebb__space.group_count, __ATOMIC_RELAXED); g-- > 1;) {
+    for (uint32_t g = __atomic_load_n(&ebb__space.group_count, __ATOMIC_ACQUIRE); g-- > 1;) {
         if (__atomic_load_n(&ebb__space.state[g], __ATOMIC_RELAXED) != EBB_GROUP_ACTIVE)
             continue;
         ebb__lock_take(&ebb__return_lock);

@@ -111,7 +111,8 @@ static void append(uintptr_t base, size_t bytes)
         s->reservation_count++;
     }
     r->group_count += groups;
-    s->group_count += groups;
+    /* release: the addresses above; pairs with the acquires in purge.c, which look without a lock */
+    __atomic_store_n(&s->group_count, s->group_count + groups, __ATOMIC_RELEASE);
     EBB_COUNT(reserved_bytes, bytes);
     ebb__space_unlock();
 }
@@ -153,12 +154,24 @@ static int reserve(size_t want, size_t need, uintptr_t *ret_base, size_t *ret_by
     }
 }
 
+/* Says on the stats page what the classes are. pre: grow lock held, for threads may race to be the first */
+static void name_classes(void)
+{
+    EBB_STATIC_ASSERT(EBB_CLASS_COUNT == EBB_STATS_CLASSES, "the stats page has a row for each class");
+    for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
+        ebb__class_books(c)->bytes = ebb__classes[c].bytes;
+        ebb__class_books(c)->internal = c > EBB_USER_CLASSES;
+    }
+}
+
 int ebb__space_reserve(size_t bytes, uint32_t seen)
 {
     struct space *s = &ebb__space;
     int rc = 0;
     ebb__lock_take(&ebb__grow_lock);
     if (s->group_count == seen) { /* else another thread has just made one: the caller looks again */
+        if (seen == 0)
+            name_classes();
         uintptr_t base;
         size_t got;
         size_t need = ebb__align_up(bytes + EBB_EXTENT_BYTES, EBB_EXTENT_BYTES); /* and the metadata */
@@ -219,22 +232,11 @@ void ebb__space_activate(uint32_t g)
     atomic_store_explicit(&ebb__owned[base >> EBB_GROUP_SHIFT], 1, memory_order_relaxed);
 }
 
-/* Says on the stats page what the classes are. */
-static void name_classes(void)
-{
-    EBB_STATIC_ASSERT(EBB_CLASS_COUNT == EBB_STATS_CLASSES, "the stats page has a row for each class");
-    for (unsigned c = 1; c < EBB_CLASS_COUNT; c++) {
-        ebb__class_books(c)->bytes = ebb__classes[c].bytes;
-        ebb__class_books(c)->internal = c > EBB_USER_CLASSES;
-    }
-}
-
 int ebb__heap_init(void)
 {
     struct space *s = &ebb__space;
     if (EBB_LIKELY(atomic_load_explicit(&s->ready, memory_order_acquire) != 0))
         return 0;
-    name_classes();
     int rc = ebb__space_reserve(EBB_EXTENT_BYTES, 0);
     if (rc == 0)
         atomic_store_explicit(&s->ready, 1, memory_order_release);

@@ -36,10 +36,13 @@ static void unmap(void *addr, size_t bytes)
 
 size_t ebb__os_page_bytes(void)
 {
-    static size_t page_bytes; /* benign race: every thread stores the same value */
-    if (page_bytes == 0)
-        page_bytes = (size_t)getauxval(AT_PAGESZ);
-    return page_bytes;
+    static _Atomic size_t known; /* every thread stores the same value */
+    size_t bytes = atomic_load_explicit(&known, memory_order_relaxed);
+    if (bytes == 0) {
+        bytes = (size_t)getauxval(AT_PAGESZ);
+        atomic_store_explicit(&known, bytes, memory_order_relaxed);
+    }
+    return bytes;
 }
 
 static size_t rlimit_bytes(int which)
