@@ -30,7 +30,8 @@
  *
  * Locking: one thread looks and gives back at a time; who comes by meanwhile waits, for it is near the limit too. Called with no lock
  * of ours held, but perhaps within an operation on the caller's own cache, which is then left alone. Failure: what cannot be read
- * does not limit. Fork: the child has the same limits.
+ * does not limit. A process that is moved to another cgroup: each look reads which ones it is in, and finds the files anew when these
+ * are others. Fork: the child has the same limits.
  */
 #include <errno.h>
 
@@ -46,6 +47,8 @@
 #define DRAW_BYTES        EBB_KIB(256)
 #define TRUST_LOOKS       16u
 #define DRAIN_MS          50u /* between two times that all caches are emptied for the sake of a limit */
+#define FIND_MS           1000u
+#define FIND_MOST_MS      64000u
 
 static struct ebb_budget_account *reserve; /* NULL: no hard limit */
 static size_t reserve_bytes;
@@ -91,7 +94,37 @@ static void open_eyes(void)
 {
     ebb__sources_init(&eyes, ebb__act_root, "/proc/self");
     if (ebb__conf.pressure != 0)
-        (void)ebb__place_find(eyes.root, eyes.process, &eyes.place);
+        ebb__sources_find(&eyes);
+}
+
+static bool moved; /* once at least */
+
+/* The process was moved, or its cgroups cannot be found: looks for them anew, ever more seldom where that does not help. Whether it
+ * did so. */
+static bool find_anew(bool stale)
+{
+    static uint64_t next_ms, wait_ms;
+    if (EBB_LIKELY(!stale) || ebb__conf.pressure == 0) {
+        wait_ms = 0;
+        return false;
+    }
+    uint64_t now_ms = ebb__os_now_ms();
+    if (now_ms < next_ms)
+        return false;
+    wait_ms = wait_ms == 0 ? FIND_MS : ebb__min(2 * wait_ms, FIND_MOST_MS);
+    next_ms = now_ms + wait_ms;
+    ebb__sources_find(&eyes);
+    moved = true;
+    return true;
+}
+
+/* What a process held when it was moved stays with the cgroup before until it goes back to the kernel; taken again it needs room here, and
+ * the ledger sees no growth in that. Of a process that keeps what it has none will come, so half the room is kept for it at most. */
+static int64_t coming_bytes(const struct ebb_pressure_facts *facts, uint64_t room)
+{
+    uint64_t rss = ebb__known_or(facts->rss_bytes, 0),
+             here = ebb__known_or(facts->levels[facts->tightest].usage_bytes, UINT64_MAX);
+    return moved && rss > here ? (int64_t)ebb__min(rss - here, room / 2) : 0;
 }
 
 /* What is backed, and so charged, but has not been touched yet, takes room when it is, and nobody asks then. A program that takes much
@@ -105,8 +138,8 @@ static int64_t room_in_cgroup(const struct ebb_pressure_facts *facts, uint64_t u
                    : INT64_MAX; /* at its limit the kernel may refuse even to open a file */
     trust = TRUST_LOOKS;
     const struct ebb_pressure_level *level = &facts->levels[facts->tightest];
-    uint64_t limit = ebb__level_ceiling(level);
-    return share_of(ebb__level_room(level).value, limit) - (int64_t)ebb__min(untouched_bytes, limit / 16);
+    uint64_t limit = ebb__level_ceiling(level), room = ebb__level_room(level).value;
+    return share_of(room, limit) - (int64_t)ebb__min(untouched_bytes, limit / 16) - coming_bytes(facts, room);
 }
 
 /* What the ledger does not count: RSS that is not the heap's. As long as blocks are backed that nobody has touched, RSS is less than
@@ -149,7 +182,8 @@ static struct distance look_here(void)
     static struct ebb_pressure_facts facts; /* by one thread at a time */
     if (eyes.root == NULL)
         open_eyes();
-    return look(&eyes, &facts);
+    struct distance d = look(&eyes, &facts);
+    return find_anew(facts.stale) ? look(&eyes, &facts) : d;
 }
 
 /* Where somebody must look again; not before he who asks has `wanted` bytes. */
@@ -317,8 +351,9 @@ void ebb__limits_look(struct ebb_sources *from, struct ebb_pressure_facts *ret_f
 {
     ebb__lock_take(&limits_lock);
     struct distance d = look(from, ret_facts);
-    if (shrinker != 0)
-        set_next_look(d, 0);
+    if (shrinker !=
+        0) /* of a world that is no more the thread says nothing until it has opened its sources anew */
+        set_next_look(ret_facts->stale ? look_here() : d, 0);
     ebb__lock_release(&limits_lock);
     refill_reserve();
 }

@@ -197,5 +197,35 @@ def the_kernel_kills_everybody_else():
             equal((status, kills), (-9, 1))
 
 
+def moved_to(group, before, options):
+    """(status, output) of the squeeze, which is moved to the group when it holds 40 MiB, and so has looked at the limit of the one
+    before. Its next look is due half way to that; nobody tells it sooner."""
+    script = 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"'
+    words = ["sh", "-c", script, "sh", before.folder, "env", f"LD_PRELOAD={LIBRARY}", f"EBB_MALLOC={options}", SQUEEZE]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        while memory_cgroup.field(f"/proc/{process.pid}/status", "VmRSS") < 40 << 10:
+            assert process.poll() is None, "it ended before it was moved"
+        memory_cgroup.put(group.folder + "/cgroup.procs", process.pid)
+        said, _ = process.communicate(timeout=120)
+        return process.returncode, said
+
+
+@case
+def a_process_that_is_moved_heeds_its_new_limit():
+    if os.geteuid() != 0:
+        raise Skip("only root makes memory cgroups")
+    for options in ("", "bg:0"):
+        before, group = memory_cgroup.Group("before", 320 * MIB), None
+        try:
+            group = memory_cgroup.Group("after", 256 * MIB)
+            status, said = moved_to(group, before, options)
+            equal((options, status, group.kills), (options, 0, 0))
+            contains(said, "alive at most 200.0 MB")
+        finally:
+            for one in (before, group):
+                if one:
+                    one.end()
+
+
 if __name__ == "__main__":
     raise SystemExit(main())

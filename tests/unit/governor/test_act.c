@@ -349,6 +349,42 @@ static void the_process_is_moved(void)
     end_tree();
 }
 
+/* Without the thread: whoever looks finds the new cgroup, and what is free goes before its limit is met. */
+static void who_looks_sees_that_it_was_moved(void)
+{
+    put_limited_group();
+    put_number(V1 "/c/memory.limit_in_bytes", EBB_MIB(500));
+    put_number(V1 "/c/memory.usage_in_bytes", EBB_MIB(490));
+    ebb__conf.bg = 0;
+    start();
+    take(60);
+    give(20);
+    take(5);
+    EXPECT(EBB_COUNTED(limit_looks) != 0 && EBB_COUNTED(limit_hits) == 0);
+    put("/proc/self/cgroup", "5:memory:/c\n4:cpu,cpuacct:/\n");
+    ebb__limits_tick(); /* or at the next look, wherever that is due */
+    EXPECT_MSG(ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, -1) <=
+                   (int64_t)(ebb__ledger_used(&ebb__ledger_process) + EBB_MIB(6)),
+               "the next look is far");
+    take(25); /* ten more than what is free */
+    EXPECT(EBB_COUNTED(limit_hits) != 0);
+
+    /* It cannot be found for a while: not tried at each look. */
+    put("/proc/self/cgroup", NULL);
+    long before = ebb_fake.calls;
+    ebb__limits_tick();
+    long once = ebb_fake.calls - before;
+    for (unsigned i = 0; i < 10; i++)
+        ebb__limits_tick();
+    EXPECT_MSG(ebb_fake.calls - before <= 11 * once, "%ld calls, %ld in the first look",
+               ebb_fake.calls - before, once);
+    put("/proc/self/cgroup", "5:memory:/a/b\n4:cpu,cpuacct:/\n");
+    ebb_fake.now_ms += 65000;
+    ebb__limits_tick();
+    EXPECT(ebb__limits_are_seen());
+    remove_tree();
+}
+
 /* ---- a limit of our own ---- */
 
 static void an_own_limit_needs_no_descriptor(void)
@@ -626,6 +662,7 @@ int main(void)
         CASE(a_cgroup_is_nearly_full),
         CASE(a_limit_goes),
         CASE(the_process_is_moved),
+        CASE(who_looks_sees_that_it_was_moved),
         CASE(an_own_limit_needs_no_descriptor),
         CASE(free_memory_in_the_time_allowed),
         CASE(shrinkers_by_kind),
