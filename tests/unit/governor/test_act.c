@@ -363,8 +363,7 @@ static void who_looks_sees_that_it_was_moved(void)
     EXPECT(EBB_COUNTED(limit_looks) != 0 && EBB_COUNTED(limit_hits) == 0);
     put("/proc/self/cgroup", "5:memory:/c\n4:cpu,cpuacct:/\n");
     ebb__limits_tick(); /* or at the next look, wherever that is due */
-    EXPECT_MSG(ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, -1) <=
-                   (int64_t)(ebb__ledger_used(&ebb__ledger_process) + EBB_MIB(6)),
+    EXPECT_MSG(ebb__ledger_look_point(-1) <= (int64_t)(ebb__ledger_used(&ebb__ledger_process) + EBB_MIB(6)),
                "the next look is far");
     take(25); /* ten more than what is free */
     EXPECT(EBB_COUNTED(limit_hits) != 0);
