@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Memory cgroups with a limit that tests make, and processes that take memory in them when they are told to."""
 
+import errno
 import os
 import subprocess
 import time
@@ -39,29 +40,63 @@ def is_mounted():
     return False
 
 
-class Group:
-    """A memory cgroup of our own with a limit, without swap."""
+LEAF = "/ebb-test-leaf"
 
-    def __init__(self, name, limit):
+
+def have_controller(top):
+    """Has cgroups below the top get the memory controller. Only the root of all may have processes beside them: in a container,
+    whose processes are in the top of what it sees, they move into a leaf, where they stay."""
+    control = top + "/cgroup.subtree_control"
+    with open(control, encoding="ascii") as file:
+        if "memory" in file.read().split():
+            return
+    for _ in range(100):  # others may start meanwhile
+        try:
+            put(control, "+memory")
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise Skip(f"the memory controller cannot be had: {error}") from error
+        os.makedirs(top + LEAF, exist_ok=True)
+        with open(top + "/cgroup.procs", encoding="ascii") as file:
+            for pid in file.read().split():
+                try:
+                    put(top + LEAF + "/cgroup.procs", pid)
+                except OSError:  # it has ended, or is a thread of the kernel
+                    pass
+    raise Skip("the processes beside us cannot be moved, so cgroups below them get no controller")
+
+
+class Group:
+    """A memory cgroup of our own, with limits or without, and without swap."""
+
+    def __init__(self, name, limit=None, high=None, above=None):
         self.version, mount, self.top = self.find()
-        self.path = f"/ebb-test-{os.getpid()}-{name}"
+        if high is not None and self.version == 1:
+            raise Skip("the memory controller is of version 1, which has no memory.high")
+        self.path = (above.path if above else "") + f"/ebb-test-{os.getpid()}-{name}"
         self.folder = mount + self.path
         try:
+            if above and self.version == 2:
+                put(above.folder + "/cgroup.subtree_control", "+memory")
             os.mkdir(self.folder)
         except OSError as error:
             raise Skip(f"no memory cgroup can be made here: {error}") from error
+        old = self.version == 1
         try:
-            if self.version == 1:
-                put(self.folder + "/memory.limit_in_bytes", limit)
-                if os.path.exists(self.folder + "/memory.memsw.limit_in_bytes"):
-                    put(self.folder + "/memory.memsw.limit_in_bytes", limit)
-            else:
-                put(self.folder + "/memory.max", limit)
-                if os.path.exists(self.folder + "/memory.swap.max"):
-                    put(self.folder + "/memory.swap.max", 0)
+            if limit is not None:
+                self.set("memory.limit_in_bytes" if old else "memory.max", limit)
+            if high is not None:
+                self.set("memory.high", high)
+            swap = "memory.memsw.limit_in_bytes" if old else "memory.swap.max"
+            if (limit or high) is not None and os.path.exists(f"{self.folder}/{swap}"):
+                self.set(swap, limit if old else 0)
         except OSError as error:
             self.end()
             raise Skip(f"no limit can be set: {error}") from error
+
+    def set(self, name, value):
+        put(f"{self.folder}/{name}", value)
 
     @staticmethod
     def find():
@@ -78,12 +113,14 @@ class Group:
         if unified:
             with open(unified[0] + "/cgroup.controllers", encoding="ascii") as file:
                 if "memory" in file.read().split():
-                    try:
-                        put(unified[0] + "/cgroup.subtree_control", "+memory")
-                    except OSError as error:
-                        raise Skip(f"the memory controller cannot be had: {error}") from error
+                    have_controller(unified[0])
                     return 2, *unified
         raise Skip("the host has no memory controller")
+
+    def event(self, name):
+        """A counter of version 2, of this cgroup's own limits."""
+        with open(self.folder + "/memory.events.local", encoding="ascii") as file:
+            return sum(int(line.split()[1]) for line in file if line.split()[0] == name)
 
     @property
     def kills(self):
