@@ -87,6 +87,14 @@ support_fail(const char *file, int line, const char *text, const char *format, .
     _exit(1);
 }
 
+/* How many times slower than a machine this one is: a processor in software says so (tools/vm.py). For bounds on times. */
+static inline unsigned support_slow(void)
+{
+    const char *text = getenv("EBB_TEST_SLOW");
+    unsigned times = text != NULL ? (unsigned)strtoul(text, NULL, 10) : 1;
+    return times != 0 ? times : 1;
+}
+
 /* ---- cases in children ---- */
 
 struct support_case {

@@ -41,6 +41,7 @@ DONE, NO_MACHINE, TOO_LATE, SKIPPED = 0, 125, 124, 77
 SILENT = -1
 # From the start of qemu to the kernel's first line: two seconds, also in software.
 FIRST_WORD_SECONDS = 20
+SLOW = 20  # a processor in software on a busy machine, for bounds
 NO_KVM = "/kvm-is-no-use"
 
 
@@ -167,11 +168,11 @@ def machine(arguments, kernel, accelerator, disk, out):
     ]
 
 
-def write_command(arguments, out):
-    """What is run inside: a script, in the folder that both sides see."""
+def write_command(arguments, out, slow):
+    """What is run inside: a script, in the folder that both sides see. Tests take their bounds on times so many times."""
     words = ["env", "-i", *(f"{name}={os.environ[name]}" for name in ("CI", "SEED", "EBB_SEED", "TEST_SEED", "EBB_TEST_SEED")
                             if name in os.environ),
-             "HOME=/root", "TERM=dumb", "LC_ALL=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+             f"EBB_TEST_SLOW={slow}", "HOME=/root", "TERM=dumb", "LC_ALL=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
              *arguments.command]
     with open(out + "/command", "w", encoding="utf-8") as file:
         file.write(f"cd {shlex.quote(os.getcwd())} && exec {' '.join(shlex.quote(word) for word in words)}\n")
@@ -218,12 +219,13 @@ def accelerators(folder):
     """KVM, unless it was tried in vain; then a processor in software. What a KVM can run is known by trying only: one within another,
     or one that wants to be known to its guests, may run no ordinary kernel."""
     if os.access("/dev/kvm", os.R_OK | os.W_OK) and not os.path.exists(folder + NO_KVM):
-        yield "kvm", "KVM"
-    yield "tcg,thread=multi", "a processor in software: some ten times slower"
+        yield "kvm", 1, "KVM"
+    yield "tcg,thread=multi", SLOW, "a processor in software: some ten times slower"
 
 
 def run_somehow(arguments, kernel, out):
-    for accelerator, text in accelerators(arguments.folder):
+    for accelerator, slow, text in accelerators(arguments.folder):
+        write_command(arguments, out, slow)
         disk = nameless_disk(arguments.folder)
         print(f"==> {os.path.basename(kernel)}, {text}", flush=True)
         done = run(arguments, machine(arguments, kernel, accelerator, disk, out), disk)
@@ -253,7 +255,6 @@ def boot(arguments):
     os.makedirs(out)
     kernel = fetch_kernel(arguments.kernel, arguments.folder)
     first_files(kernel, arguments.folder + "/initramfs")
-    write_command(arguments, out)
     if run_somehow(arguments, kernel, out) == TOO_LATE:
         print(f"vm: ended after {arguments.seconds} s", file=sys.stderr)
         return TOO_LATE

@@ -5,8 +5,8 @@
  *   pressure_load MIB [PROCS_FILE]
  *
  * Joins the cgroup of that file, takes and frees MIB in blocks of 1 MiB once a second, and 8 MiB of them all the time, so that it is
- * never quiet. Lines on standard input: "still" ends the large rounds, "main" ends the main thread with a second one going on for
- * half a second. Answers "ready" after the first round, then "ok".
+ * never quiet. Lines on standard input: "still" ends the large rounds after the next one, and is answered when that is over; "main"
+ * ends the main thread with a second one going on for half a second. Answers "ready" after the first round, then "ok".
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -17,9 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK_BYTES = 1 << 20, SMALL_BLOCKS = 8, ROUND = 100, PAUSE_NS = 10000000 };
+enum { BLOCK_BYTES = 1 << 20, SMALL_BLOCKS = 8, LARGE_NS = 1000000000, PAUSE_NS = 10000000 };
 
-static atomic_int still;
+static atomic_int still, is_still;
 
 static void use(size_t blocks)
 {
@@ -35,13 +35,30 @@ static void use(size_t blocks)
         free(taken[blocks]);
 }
 
+static long long now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* By the clock, so that a slow machine has its large rounds as often: what is kept is what was needed lately. */
 static void *work(void *argument)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NS};
     size_t most = *(const size_t *)argument;
+    long long last_ns = now_ns();
 
-    for (unsigned round = 1;; round++) {
-        use(round % ROUND == 0 && atomic_load(&still) == 0 ? most : SMALL_BLOCKS);
+    for (;;) {
+        int ends = atomic_load(&still);
+
+        if (atomic_load(&is_still) == 0 && (ends != 0 || now_ns() - last_ns >= LARGE_NS)) {
+            use(most);
+            last_ns = now_ns();
+            atomic_store(&is_still, ends);
+        }
+        use(SMALL_BLOCKS);
         nanosleep(&pause, NULL);
     }
     return NULL;
@@ -84,8 +101,13 @@ int main(int argc, char **argv)
     if (pthread_create(&thread, NULL, work, &most) != 0)
         return 4;
     do {
-        if (strcmp(line, "still\n") == 0)
+        if (strcmp(line, "still\n") == 0) {
+            const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
             atomic_store(&still, 1);
+            while (atomic_load(&is_still) == 0)
+                nanosleep(&pause, NULL);
+        }
         puts("ok");
         fflush(stdout);
     } while (fgets(line, sizeof(line), stdin) != NULL);

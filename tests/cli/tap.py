@@ -11,6 +11,8 @@ import time
 import traceback
 
 CASES = []
+# How many times slower than a machine this one may be: tools/vm.py says so of a processor in software. For bounds on times.
+SLOW = int(os.environ.get("EBB_TEST_SLOW", "1"))
 
 
 class Skip(Exception):

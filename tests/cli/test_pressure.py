@@ -2,64 +2,13 @@
 # SPDX-License-Identifier: MIT
 """A real process under pressure: somebody calls by a FIFO, a hog fills the cgroup. The level and what is given back."""
 
-import json
 import os
-import subprocess
 import sys
 import time
 
-from memory_cgroup import Group, Hog, field
-from tap import Skip, case, equal, folder, main, run
-
-LIBRARY = os.environ.get("EBB_TEST_LIBRARY")
-LOAD = os.environ["EBB_PRESSURE_LOAD"]
-TOOL = os.environ["EBB_TOOL"]
-MIB = 1024
-
-
-class Load:
-    """500 MiB of free memory, kept because it was needed within the last ten seconds."""
-
-    def __init__(self, group=None, options="", mib=500, **more):
-        if not LIBRARY:
-            raise Skip("the library was not built")
-        env = dict(os.environ, LD_PRELOAD=LIBRARY, EBB_MALLOC=options, **more)
-        env.pop("MEMORY_PRESSURE_WRITE", None)
-        args = [LOAD, str(mib)] + ([group.folder + "/cgroup.procs"] if group else [])
-        self.process = subprocess.Popen(args, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        equal(self.process.stdout.readline(), "ready\n")
-
-    def say(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        equal(self.process.stdout.readline(), "ok\n")
-
-    @property
-    def rss(self):
-        """MiB."""
-        return field(f"/proc/{self.process.pid}/status", "VmRSS") // MIB
-
-    def keep(self):
-        """Rounds for some seconds, then none: the memory is free, and kept."""
-        self.say("go")
-        time.sleep(2.5)
-        self.say("still")
-        time.sleep(0.4)
-        if self.rss < 400:
-            raise AssertionError(f"it keeps {self.rss} MiB only")
-
-    def stat(self, name):
-        shown = run(TOOL, "heap", "--format=json", str(self.process.pid))
-        for row in json.loads(shown.stdout).get("counters", []):
-            if row.get("name") == name:
-                return row.get("value")
-        raise AssertionError(f"{name} is not shown: {shown.stdout[:500]}{shown.stderr}")
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+from free_load import MIB, Load, await_rss, hog_kib
+from memory_cgroup import Group, Hog
+from tap import SLOW, case, equal, folder, main
 
 
 def fifo(name):
@@ -72,16 +21,6 @@ def write_fifo(path, text="memory, please"):
     fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     os.write(fd, text.encode())
     os.close(fd)
-
-
-def await_rss(load, most_mib, limit_s):
-    """Seconds until it holds no more than that."""
-    start = time.monotonic()
-    while load.rss > most_mib:
-        if time.monotonic() - start > limit_s:
-            raise AssertionError(f"it still holds {load.rss} MiB after {limit_s} s")
-        time.sleep(0.002)
-    return time.monotonic() - start
 
 
 @case
@@ -173,7 +112,7 @@ def an_armed_process_ends_in_order():
     load = Load(MEMORY_PRESSURE_WATCH=fifo("ends"))
     load.process.stdin.write("main\n")
     load.process.stdin.flush()
-    out, _ = load.process.communicate(timeout=20)
+    out, _ = load.process.communicate(timeout=20 * SLOW)
     equal((load.process.returncode, out), (0, "late\n"))
 
 
@@ -195,7 +134,7 @@ def against_a_hog():
         hog.process.stdin.flush()
         while group.usage < 819 << 20 and load.rss > before - 4:  # the kernel's threshold, or what came of it
             event = time.monotonic()
-            if event - told > 5:
+            if event - told > 5 * SLOW:
                 raise AssertionError("the hog takes nothing")
         spent = await_rss(load, 60, 5)
         equal(hog.process.stdout.readline(), "ok\n")
@@ -216,15 +155,10 @@ def against_a_hog():
 def a_hog_in_the_cgroup():
     """It is back within 0.3 s. Others on the machine can only make it later, so one time in four is enough."""
     spent = []
-    while len(spent) < 4 and (not spent or min(spent) >= 0.3):
+    while len(spent) < 4 and (not spent or min(spent) >= 0.3 * SLOW):
         spent.append(against_a_hog())
-    if min(spent) >= 0.3:
+    if min(spent) >= 0.3 * SLOW:
         raise AssertionError(f"it was back after {spent} s")
-
-
-def hog_kib(hog):
-    hog.look()
-    return hog.rss
 
 
 sys.exit(main())

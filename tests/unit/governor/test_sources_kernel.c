@@ -85,11 +85,16 @@ static pid_t start_hog(void)
     return pid;
 }
 
+static void wait_for_hog(size_t mib)
+{
+    while (atomic_load(&hog->have_mib) != mib)
+        nap(1);
+}
+
 static void hog_takes(size_t mib)
 {
     atomic_store(&hog->want_mib, mib);
-    while (atomic_load(&hog->have_mib) != mib)
-        nap(1);
+    wait_for_hog(mib);
 }
 
 static void end_hog(pid_t pid)
@@ -226,7 +231,7 @@ static void arm_and_measure(unsigned step_number)
                  " us at worst\n",
                  s.count, thread_fds(), armed_ns / 1000, f.count, f.depth, best_ns / 1000, worst_ns / 1000);
     if (!SUPPORT_ASAN && !SUPPORT_TSAN)
-        EXPECT_MSG(best_ns < 100000, "%" PRIu64 " ns", best_ns);
+        EXPECT_MSG(best_ns < UINT64_C(100000) * support_slow(), "%" PRIu64 " ns", best_ns);
     EXPECT(f.rss_bytes.known && f.rss_bytes.value > 100000 && f.mem_total_bytes.known &&
            f.mem_available_bytes.known);
     EXPECT(f.mem_available_bytes.value <= f.mem_total_bytes.value && !f.stale);
@@ -265,14 +270,14 @@ static void measure_in_group(unsigned step_number)
         uint32_t seen = wait_for(EBB_CAUSE_THRESHOLD, 20000);
         uint64_t woken_ns = ebb__os_now_ns();
         EXPECT(seen == EBB_CAUSE_THRESHOLD && e.levels == 1);
-        while (atomic_load(&hog->have_mib) != 40)
-            nap(1);
+        wait_for_hog(40);
         uint64_t began_ns = atomic_load(&hog->began_ns), done_ns = atomic_load(&hog->done_ns);
         (void)printf("woken by a threshold %" PRIu64
                      " us after the child began to take 20 MiB, which took it %" PRIu64 " us\n",
                      (woken_ns - began_ns) / 1000, (done_ns - began_ns) / 1000);
         EXPECT(woken_ns > began_ns);
     }
+    wait_for_hog(40); /* version 2 has nothing that would have told */
     ebb__sources_read(&s, &f);
     EXPECT(f.levels[0].usage_bytes.value > 40 * MIB && ebb__level_headroom(&f.levels[0]).value < 24 * MIB);
     settle();
