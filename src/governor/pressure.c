@@ -12,11 +12,12 @@
 #define LOOK_GROW_MS  1000u
 #define CLOSE_MS      500u /* a need that has just risen is looked at closely, for who else is there may be fast */
 #define LOOK_CLOSE_MS 25u
-#define LOOK_BLIND_MS 30000u /* a limit may be set where there was none */
-#define BURST_DIVISOR 8u     /* of the limit in a second: as fast as a process may begin to grow unseen */
-#define FAR_FACTOR    2      /* times the room at which yellow ends: then we need not look */
-#define TELL_AGAIN_MS 1000u  /* while something is wanted */
-#define TELL_MORE     4      /* or when it is more by a quarter */
+#define LOOK_BLIND_MS 30000u     /* a limit may be set where there was none */
+#define BURST_DIVISOR 8u         /* of the limit in a second: as fast as a process may begin to grow unseen */
+#define FAST_PER_MS   EBB_MIB(1) /* what others take while nothing tells of it: a GiB in a second */
+#define FAR_FACTOR    2          /* times the room at which yellow ends: then we need not look */
+#define TELL_AGAIN_MS 1000u      /* while something is wanted */
+#define TELL_MORE     4          /* or when it is more by a quarter */
 
 static const struct {
     uint32_t base_ms, most_ms, within_ms, look_ms, cpu_permille;
@@ -144,13 +145,34 @@ static uint32_t look_at(const struct press_seen *s)
     return (uint32_t)press_clamp(ms, LOOK_MIN_MS, LOOK_MAX_MS);
 }
 
+/* Version 2 knows no thresholds on bytes, and version 1 sets them for root alone. Who takes fast is then met by a look before he can have
+ * come to the next level, as long as there is something that he could have. */
+static uint64_t look_untold(const struct ebb_press_facts *f, const struct press_step *step)
+{
+    uint64_t can = 0, ms = EBB_PRESS_NO_LOOK;
+    for (unsigned give = 0; give < EBB_PRESS_GIVES; give++)
+        can += ebb__min(f->can_bytes[give], EBB_PRESS_UNLIMITED);
+    if (!f->untold || can < step->step_bytes || step->need == EBB_PRESS_RED)
+        return ms;
+    for (unsigned kind = EBB_PRESS_LIMIT_HIGH; kind <= EBB_PRESS_LIMIT_MAX; kind++) {
+        const struct press_seen *s = &step->limits[kind];
+        int64_t next = s->room_bytes - (int64_t)s->enter[step->need + 1];
+        if (s->known)
+            ms = ebb__min(
+                ms, press_clamp(next > 0 ? (uint64_t)next / FAST_PER_MS : 0, LOOK_CLOSE_MS, LOOK_MAX_MS));
+    }
+    return ms;
+}
+
 static uint32_t look(const struct ebb_press *p, const struct ebb_press_facts *f,
                      const struct press_step *step)
 {
+    uint64_t ms = look_untold(f, step);
+    if (step->need != EBB_PRESS_GREEN && step->now_ms - p->rose_ms < CLOSE_MS)
+        return LOOK_CLOSE_MS;
     if (step->need != EBB_PRESS_GREEN)
-        return step->now_ms - p->rose_ms < CLOSE_MS ? LOOK_CLOSE_MS : levels[step->need].look_ms;
+        return (uint32_t)ebb__min(ms, levels[step->need].look_ms);
     bool sees = f->stalls_known;
-    uint64_t ms = EBB_PRESS_NO_LOOK;
     for (unsigned kind = 0; kind < EBB_PRESS_LIMITS; kind++) {
         const struct press_seen *s = &step->limits[kind];
         sees |= s->known || s->remembered;

@@ -96,6 +96,7 @@ struct ebb_press_facts {
     uint64_t got_bytes[EBB_PRESS_GIVES]; /* what was given since the step before */
     uint64_t missing_bytes;              /* what caches have given and would like back */
     bool wakes;                          /* whatever brings us near a limit will wake us */
+    bool untold;                         /* what others in the cgroup take will not */
 };
 
 struct ebb_press_actions {

@@ -35,6 +35,7 @@
     60000u /* triggers make the end of a process late, which those that live for long do not mind */
 #define REOPEN_MS      1000u
 #define REOPEN_MOST_MS 64000u
+#define RICH_BYTES     EBB_MIB(16)
 #define NEVER          UINT64_MAX
 
 const char *ebb__act_root = "";
@@ -55,7 +56,9 @@ static struct {
     uint64_t threshold_limit[EBB_PRESSURE_LEVELS]; /* for which limit thresholds were asked for; 0: not yet */
     bool has_threshold[EBB_PRESSURE_LEVELS];       /* and were had */
     enum ebb_press_level need;
-    bool may_open; /* descriptors, to keep them */
+    bool may_open;       /* descriptors, to keep them */
+    bool untold;         /* as the policy was told last */
+    uint64_t free_bytes; /* in the heap, then */
 } act;
 
 const struct ebb_press_ring *ebb__act_ring(void)
@@ -205,16 +208,10 @@ static void see_own(struct ebb_press_facts *f)
     }
 }
 
-/* Whatever brings us near a limit will wake us: the ledger for those of our own, thresholds for cgroups, stalls for the host. A usage
- * that is beyond them already, of file cache, crosses none. */
-static bool wakes(void)
+/* Thresholds of each cgroup wake us. A usage that is beyond them already, of file cache, crosses none. */
+static bool cgroups_wake(void)
 {
-    const struct ebb_sources *s = &act.sources;
     uint64_t at[EBB_ACT_THRESHOLDS];
-    if (!heeds_world())
-        return true;
-    if (!s->open || (others_count() && !ebb__sources_hear_host(s)))
-        return false;
     for (uint32_t i = 0; i < act.world.count; i++) {
         const struct ebb_pressure_level *level = &act.world.levels[i];
         if (!act.has_threshold[level->distance] || ebb__act_thresholds(level, at) == 0 ||
@@ -222,6 +219,13 @@ static bool wakes(void)
             return false;
     }
     return true;
+}
+
+/* Whatever brings us near a limit will wake us: the ledger for those of our own, thresholds for cgroups, stalls for the host. */
+static bool wakes(void)
+{
+    const struct ebb_sources *s = &act.sources;
+    return !heeds_world() || (s->open && (!others_count() || ebb__sources_hear_host(s)) && cgroups_wake());
 }
 
 static void look(struct ebb_press_facts *f)
@@ -239,10 +243,18 @@ static void look(struct ebb_press_facts *f)
     f->oom_hits += act.heard.ooms;
     act.heard = (struct ebb_act_heard){0};
     f->wakes = wakes();
+    f->untold = act.untold = heeds_world() && !cgroups_wake();
     if (act.need != EBB_PRESS_GREEN)
         ebb__upkeep_look();
     ebb__act_estimate(&act.giving, f->now_ms, f->can_bytes);
     memcpy(f->got_bytes, act.giving.got_bytes, sizeof(f->got_bytes));
+    act.free_bytes = f->can_bytes[EBB_PRESS_GIVE_FREE];
+}
+
+/* What has become free since is worth more looks, where nothing tells of what others take. */
+static bool has_become_rich(void)
+{
+    return act.untold && (uint64_t)EBB_COUNTED(dirty_bytes) >= 2 * act.free_bytes + RICH_BYTES;
 }
 
 /* What wakes, as far as it was not had or not wanted yet. Costs grace periods of the kernel, so it comes last. */
@@ -353,6 +365,8 @@ bool ebb__act_sleep(uint64_t timeout_ms, uint64_t *ret_payload)
     uint64_t now_ms = ebb__os_now_ms();
     uint64_t end_ms = timeout_ms >= NEVER - now_ms ? NEVER : now_ms + timeout_ms;
     bool early;
+    if (has_become_rich())
+        atomic_store(&due_ms, 0);
     do {
         if (doze(end_ms, ret_payload, &early))
             return true;

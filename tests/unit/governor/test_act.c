@@ -315,6 +315,56 @@ static void a_cgroup_is_nearly_full(void)
     end_tree();
 }
 
+/* Version 2 has no thresholds: what others take within a second is seen all the same, while there is something to give. */
+static void put_v2_group(unsigned usage_mib)
+{
+    put_quiet_host();
+    put("/proc/self/mountinfo", MOUNT_V2);
+    put("/proc/self/cgroup", "0::/a\n");
+    put(V2 "/cgroup.controllers", "memory\n");
+    put_number(V2 "/a/memory.max", (uint64_t)LIMIT_MIB << 20);
+    put(V2 "/a/memory.high", "max\n");
+    put(V2 "/a/memory.stat", "inactive_file 0\nactive_file 0\n");
+    put(V2 "/a/memory.events", "high 0\nmax 0\noom 0\noom_kill 0\n");
+    put(V2 "/a/memory.events.local", "high 0\nmax 0\noom 0\noom_kill 0\n");
+    put_number(V2 "/a/memory.current", (uint64_t)usage_mib << 20);
+}
+
+static void nothing_tells_of_others(void)
+{
+    put_v2_group(300);
+    begin_process();
+    ebb__act_attend(yes);
+    (void)ebb__act_sleep(100, &payload);
+    EXPECT(ebb__act_is_armed() && ebb__ledger_level() == EBB_LEVEL_GREEN);
+    put_number(V2 "/a/memory.current", (uint64_t)850 << 20);
+    (void)ebb__act_sleep(520, &payload); /* 519 MiB before yellow, at a GiB a second */
+    EXPECT(ebb__ledger_level() >= EBB_LEVEL_YELLOW);
+    EXPECT(EBB_COUNTED(pressure_bytes) >= EBB_MIB(30));
+    end_tree();
+}
+
+/* There was nothing to give, so it looks in five seconds only; then something has become free. */
+static void something_has_become_free(void)
+{
+    put_v2_group(300);
+    start();
+    fill_cache(1);
+    take(100);
+    ebb__act_attend(yes);
+    (void)ebb__act_sleep(100, &payload);
+    EXPECT(ebb__act_is_armed());
+    uint64_t looks = EBB_COUNTED(pressure_looks);
+    (void)ebb__act_sleep(1000, &payload);
+    EXPECT_EQ(EBB_COUNTED(pressure_looks), looks);
+    give(100);
+    (void)ebb__act_sleep(1, &payload);
+    EXPECT_EQ(EBB_COUNTED(pressure_looks), looks + 1);
+    (void)ebb__act_sleep(1040, &payload);
+    EXPECT_EQ(EBB_COUNTED(pressure_looks), looks + 3);
+    end_tree();
+}
+
 /* The limit goes: nothing is left to heed. The table stays. */
 static void a_limit_goes(void)
 {
@@ -659,6 +709,8 @@ int main(void)
         CASE(a_fifo_names_each_level),
         CASE(a_flood_is_not_followed),
         CASE(a_cgroup_is_nearly_full),
+        CASE(nothing_tells_of_others),
+        CASE(something_has_become_free),
         CASE(a_limit_goes),
         CASE(the_process_is_moved),
         CASE(who_looks_sees_that_it_was_moved),

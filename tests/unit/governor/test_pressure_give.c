@@ -267,6 +267,42 @@ static void sleep_when_all_is_far(void)
     EXPECT_EQ(s.changes, 4);
 }
 
+/* Where no threshold tells of what others take: before a GiB a second could have come to the next level. */
+static void look_often_where_nothing_tells(void)
+{
+    struct stand s;
+    begin(&s); /* levels begin at 204.8, 102.4 and 40.96 MiB of room; a step is 16 MiB */
+    s.facts.untold = true;
+    s.facts.can_bytes[EBB_PRESS_GIVE_FREE] = MB(500);
+    room(&s, MAX, GB(1), (int64_t)MB(520));
+    step(&s, 1000);
+    EXPECT_EQ(s.actions.look_ms, 315);
+    room(&s, HIGH, MB(960), (int64_t)MB(456)); /* begins at 192 */
+    step(&s, 315);
+    EXPECT_EQ(s.actions.look_ms, 264);
+    s.facts.limits[HIGH].limit_bytes = EBB_PRESS_UNLIMITED + 1;
+    s.facts.can_bytes[EBB_PRESS_GIVE_FREE] = MB(15); /* not worth it */
+    step(&s, 264);
+    EXPECT_EQ(s.actions.look_ms, 5000);
+    s.facts.can_bytes[EBB_PRESS_GIVE_FREE] = MB(500);
+    s.facts.untold = false;
+    step(&s, 1000);
+    EXPECT_EQ(s.actions.look_ms, 5000);
+    s.facts.untold = true;
+    room(&s, MAX, GB(64), (int64_t)GB(40));
+    step(&s, 1000);
+    EXPECT_EQ(s.actions.look_ms, 5000);
+    room(&s, MAX, GB(1), (int64_t)MB(210));
+    step(&s, 1000);
+    EXPECT_EQ(s.actions.look_ms, 25);
+    room(&s, MAX, GB(1), (int64_t)MB(200));
+    step(&s, 25);
+    EXPECT(s.actions.need == YELLOW && s.actions.look_ms == 25);
+    for (unsigned i = 0; i < 10; i++)
+        step(&s, 100);
+    EXPECT(s.actions.need == YELLOW && s.actions.look_ms == 97);
+}
+
 /* ---- refusing ---- */
 
 static void hard_limits_refuse_at_last(void)
@@ -639,6 +675,7 @@ int main(void)
         CASE(deadlines_and_effort),
         CASE(a_ramp_has_less_time),
         CASE(sleep_when_all_is_far),
+        CASE(look_often_where_nothing_tells),
         CASE(hard_limits_refuse_at_last),
         CASE(caches_grow_slowly_and_late),
         CASE(caches_do_not_grow_into_what_nobody_sees),
