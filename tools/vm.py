@@ -8,7 +8,6 @@ vm.py [OPTION...] -- COMMAND...
 --memory MIB        of the machine (6144)
 --seconds N         after which it is ended, with status 124 (1800)
 --contained         the command sees what a container sees: its cgroup is the top of a namespace, and is no root
---swap MIB          of swap (0)
 
 The machine has two processors, memory cgroups of version 2 only, the loopback and no other network. This machine's root file
 system is seen over 9p and read-only; what is written goes to a disk that has no name any more once the machine runs. Whatever
@@ -176,8 +175,8 @@ def write_command(arguments, out, slow):
              *arguments.command]
     with open(out + "/command", "w", encoding="utf-8") as file:
         file.write(f"cd {shlex.quote(os.getcwd())} && exec {' '.join(shlex.quote(word) for word in words)}\n")
-    with open(out + "/settings", "w", encoding="utf-8") as file:
-        file.write(f"{'yes' if arguments.contained else 'no'} {arguments.swap}\n")
+    with open(out + "/contained", "w", encoding="utf-8") as file:
+        file.write("yes\n" if arguments.contained else "no\n")
     shutil.copyfile(os.path.join(os.path.dirname(__file__), "vm_init.sh"), out + "/init")
 
 
@@ -274,7 +273,6 @@ def main():
     parser.add_argument("--memory", type=int, default=6144)
     parser.add_argument("--seconds", type=int, default=1800)
     parser.add_argument("--contained", action="store_true")
-    parser.add_argument("--swap", type=int, default=0)
     parser.add_argument("command", nargs="+")
     # So that what Python cleans up is cleaned up.
     for number in (signal.SIGTERM, signal.SIGHUP):

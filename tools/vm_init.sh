@@ -33,19 +33,20 @@ put_together() {
     mount -t tmpfs -o mode=755 run /top/run
     mkdir /top/run/ebb-vm
     mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288 out /top/run/ebb-vm
-    # What belongs to no file of the host's may need it: swap, above all, cannot lie on an overlay.
     mkdir /top/run/disk
     mount --move /disk /top/run/disk
     exec switch_root /top /bin/sh /run/ebb-vm/init inside
 }
 
 make_system() {
-    swap=$1
     export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     mkdir -p /dev/pts /dev/shm /run/lock
     mount -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts
     mount -t tmpfs -o mode=1777 shm /dev/shm
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    # A swap file cannot lie on an overlay.
+    mkdir -m 1777 /run/disk/tmp
+    mount --bind /run/disk/tmp /var/tmp
     mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null || :
     ln -s /proc/self/fd /dev/fd 2>/dev/null || :
     ln -s /proc/self/fd/0 /dev/stdin 2>/dev/null || :
@@ -54,12 +55,6 @@ make_system() {
     hostname ebb-vm 2>/dev/null || echo ebb-vm >/proc/sys/kernel/hostname
     ip link set lo up 2>/dev/null || busybox ip link set lo up
     stty -F /dev/ttyS1 raw -echo 115200
-    if [ "$swap" -gt 0 ]; then
-        dd if=/dev/zero of=/run/disk/swap bs=1M count="$swap" status=none
-        chmod 600 /run/disk/swap
-        mkswap /run/disk/swap >/dev/null
-        swapon /run/disk/swap
-    fi
 }
 
 # In a container the processes are in the top of what they see, and there are limits above that they do not see.
@@ -73,8 +68,8 @@ contain() {
 }
 
 inside() {
-    read -r contained swap </run/ebb-vm/settings
-    make_system "$swap"
+    read -r contained </run/ebb-vm/contained
+    make_system
     set +e
     if [ "$contained" = yes ]; then
         contain
