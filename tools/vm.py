@@ -169,10 +169,10 @@ def machine(arguments, kernel, accelerator, disk, out):
 
 def write_command(arguments, out, slow):
     """What is run inside: a script, in the folder that both sides see. Tests take their bounds on times so many times."""
-    words = ["env", "-i", *(f"{name}={os.environ[name]}" for name in ("CI", "SEED", "EBB_SEED", "TEST_SEED", "EBB_TEST_SEED")
-                            if name in os.environ),
-             f"EBB_TEST_SLOW={slow}", "HOME=/root", "TERM=dumb", "LC_ALL=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-             *arguments.command]
+    names = ("CI", "SEED", "EBB_SEED", "TEST_SEED", "EBB_TEST_SEED")
+    words = ["env", "-i", *(f"{name}={os.environ[name]}" for name in names if name in os.environ),
+             f"EBB_TEST_SLOW={slow}", "HOME=/root", "TERM=dumb", "LC_ALL=C.UTF-8",
+             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *arguments.command]
     with open(out + "/command", "w", encoding="utf-8") as file:
         file.write(f"cd {shlex.quote(os.getcwd())} && exec {' '.join(shlex.quote(word) for word in words)}\n")
     with open(out + "/contained", "w", encoding="utf-8") as file:
@@ -215,8 +215,8 @@ def run(arguments, words, disk):
 
 
 def accelerators(folder):
-    """KVM, unless it was tried in vain; then a processor in software. What a KVM can run is known by trying only: one within another,
-    or one that wants to be known to its guests, may run no ordinary kernel."""
+    """KVM, unless it was tried in vain; then a processor in software. What a KVM can run is known by trying only: one within
+    another, or one that wants to be known to its guests, may run no ordinary kernel."""
     if os.access("/dev/kvm", os.R_OK | os.W_OK) and not os.path.exists(folder + NO_KVM):
         yield "kvm", 1, "KVM"
     yield "tcg,thread=multi", SLOW, "a processor in software: some ten times slower"

@@ -67,6 +67,13 @@ def have_controller(top):
     raise Skip("the processes beside us cannot be moved, so cgroups below them get no controller")
 
 
+def is_kernels_name(told, path):
+    """Whether the kernel's log, which knows the whole tree, may mean the path. In a cgroup namespace that is the end of it."""
+    _, mount, top = Group.find()
+    contained = top == "/" and os.path.exists(mount + "/cgroup.events")  # which the top of the whole tree has not
+    return told == path or (contained and told.endswith(path))
+
+
 class Group:
     """A memory cgroup of our own, with limits or without, and without swap."""
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Memory cgroups of version 2 with limits in other places than one's own memory.max: the parent's, memory.high beside it or alone."""
+"""Memory cgroups of version 2 with limits in other places than one's own memory.max: the parent's, memory.high alone or beside."""
 
 import os
 import subprocess
@@ -15,8 +15,8 @@ LIBRARY = os.environ["EBB_TEST_LIBRARY"]
 SQUEEZE = os.environ["EBB_SQUEEZE"]
 BYTES = 1 << 20
 LIMIT = 256 * BYTES
-# Who is made to wait for as long as this in all was throttled and reclaimed for nothing. The kernel makes one wait for two seconds at
-# a time, for each return from an allocation beyond memory.high.
+# Who waits for as long as this in all was throttled, or looked for pages where there are none. The kernel has one wait for up to
+# two seconds, again and again, whose allocation has gone beyond memory.high.
 STALL_S = 2.0
 GLIBC_S = 20 if SLOW == 1 else 90  # until it has waited enough
 
@@ -43,7 +43,7 @@ def peak_mib(group):
 
 
 def squeeze(group, preload, seconds):
-    """200 MB alive in blocks of other and other sizes, in the cgroup: (status, or None when it was not done in time, its output)."""
+    """200 MB alive in blocks of other and other sizes, in the cgroup: (status, or None if it was not done in time, its output)."""
     script = 'echo 0 >"$1/cgroup.procs" && shift && exec "$@"'
     with subprocess.Popen(["sh", "-c", script, "sh", group.folder, "env", f"LD_PRELOAD={preload}", SQUEEZE],
                           stdout=subprocess.PIPE, text=True) as process:
@@ -62,7 +62,7 @@ def compare(limited, group):
         status, said = squeeze(group, preload, seconds)
         spent, waited = time.monotonic() - began, stalls(group) - before
         last = said.splitlines()[-1] if said else "nothing said"
-        print(f"# {name}: status {status} after {spent:.1f} s, {waited:.1f} s of them waiting for memory; {last}; the peak so far is "
+        print(f"# {name}: status {status} after {spent:.1f} s, {waited:.1f} s of them waiting for memory; {last}; the peak so far: "
               f"{peak_mib(limited):.1f} MiB, memory.high {limited.event('high')} times, memory.max {limited.event('max')} times, "
               f"{limited.kills} killed", flush=True)
         yield name, status, said, waited
@@ -126,7 +126,8 @@ def hog_beside(load, hog, limited):
     late = await_rss(load, 60, 5)
     print(f"# {held} MiB free, {before} MiB before the hog took the rest, for which it needed {spent * 1000:.0f} ms; it waited for "
           f"{waited * 1000:.0f} ms of them, and {late * 1000:.0f} ms later the free memory was back; memory.high "
-          f"{limited.event('high')} times, memory.max {limited.event('max')} times; {limited.usage >> 20} MiB used at last", flush=True)
+          f"{limited.event('high')} times, memory.max {limited.event('max')} times; {limited.usage >> 20} MiB used at last",
+          flush=True)
     equal(limited.kills, 0)
     assert waited < STALL_S, waited
 
