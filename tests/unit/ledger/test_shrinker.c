@@ -360,51 +360,47 @@ static void one_may_hold_for_many_accounts(void)
     EXPECT_WHOLE();
 }
 
-/* ---- a soft limit that is moved ---- */
+/* ---- the look point ---- */
 
-static size_t still_missing;
-static bool was_soft;
+static size_t looks, looked_for, still_missing;
 
-static void move_the_limit(struct giver *giver)
+static size_t look_and_move(size_t bytes)
 {
-    was_soft = ebb__ledger_soft_asks(giver->number);
-    if (was_soft)
-        limited(&ebb__ledger_process, EBB_BUDGET_SOFT, MIB(10));
-    ebb__ledger_soft_missing(giver->number, still_missing);
+    looks++;
+    looked_for = bytes;
+    (void)ebb__ledger_look_point((int64_t)(ebb__ledger_taken(&ebb__ledger_process) + bytes + KIB(10)));
+    return still_missing;
 }
 
-/* Who moves it says what is missing all the same, and others are asked for that. */
-static void a_moved_limit_ends_the_round(void)
+/* Who would pass it looks, and nobody is asked for more than what is missing after that. It is no limit: it refuses nobody, it
+ * does not rest, and a soft limit beside it stays. */
+static void the_look_point(void)
 {
-    struct giver mover, cheap, dear;
-    struct ebb_budget_account *pool = made(NULL, "pool");
-    give_from(&mover, pool, KIB(100), 0);
+    struct giver cheap, dear;
+    struct ebb_budget_account *pool = made(NULL, "pool"), *small = made(&ebb__ledger_heap, "in the heap");
     give_from(&cheap, pool, KIB(100), 1);
     give_from(&dear, pool, KIB(100), 2);
-    mover.inside = move_the_limit;
-    mover.part = 0;
-    limited(&ebb__ledger_process, EBB_BUDGET_SOFT, KIB(300));
+    ebb__ledger_look = look_and_move;
+    limited(&ebb__ledger_process, EBB_BUDGET_SOFT, MIB(10));
+    EXPECT_EQ(ebb__ledger_look_point((int64_t)KIB(210)), EBB_BUDGET_UNLIMITED);
     EXPECT_EQ(ebb__ledger_charge(pool, KIB(8)), 0);
-    EXPECT(mover.asked == 1 && was_soft && cheap.asked == 0 && dear.asked == 0);
+    EXPECT_EQ(looks, 0);
+    EXPECT_EQ(ebb__ledger_charge(pool, KIB(8)), 0);
+    EXPECT(looks == 1 && looked_for == KIB(8) && cheap.asked == 0 && dear.asked == 0);
+    EXPECT_EQ(ebb__ledger_charge(pool, KIB(10)), 0); /* as far as the point was moved, nobody looks */
+    EXPECT_EQ(looks, 1);
 
     still_missing = KIB(3);
-    limited(&ebb__ledger_process, EBB_BUDGET_SOFT, KIB(300));
-    EXPECT_EQ(ebb__ledger_charge(pool, KIB(8)), 0);
-    EXPECT(mover.asked == 2 && cheap.asked == 1 && dear.asked == 0);
-    EXPECT_EQ(cheap.asked_for, KIB(3));
-
-    mover.part = 100; /* what it gives itself is not part of that */
-    limited(&ebb__ledger_process, EBB_BUDGET_SOFT, KIB(300));
-    cheap.part = 50;
-    EXPECT_EQ(ebb__ledger_charge(pool, KIB(80)), 0);
-    EXPECT(cheap.asked == 2 && cheap.asked_for <= KIB(3) && dear.asked_for <= KIB(2));
-
-    /* Somebody who wants memory gets it, wherever limits are. */
-    still_missing = 0;
-    mover.part = 0;
-    mover.has = KIB(10);
-    EXPECT_EQ(ebb__ledger_reclaim(NULL, KIB(20), EBB_URGENCY_SOFT, 0), KIB(20));
-    EXPECT(!was_soft && cheap.asked == 3 && dear.asked != 0);
+    EXPECT_EQ(ebb__ledger_charge(pool, KIB(20)), 0);
+    EXPECT(looks == 2 && cheap.asked == 1 && cheap.asked_for == KIB(3) && dear.asked == 0);
+    for (size_t i = 3; i < 10; i++) { /* each time, also when nobody has anything left */
+        cheap.has = dear.has = 0;
+        EXPECT_EQ(ebb__ledger_charge(pool, KIB(40)), 0);
+        EXPECT_EQ(looks, i);
+    }
+    EXPECT_EQ(ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, -1), (int64_t)MIB(10));
+    EXPECT_EQ(ebb__ledger_charge(small, MIB(5)), 0); /* is not the process's */
+    EXPECT_EQ(looks, 9);
     EXPECT_WHOLE();
 }
 
@@ -424,7 +420,7 @@ int main(void)
         CASE(a_deadline_ends_the_round),
         CASE(the_list_has_an_end),
         CASE(one_may_hold_for_many_accounts),
-        CASE(a_moved_limit_ends_the_round),
+        CASE(the_look_point),
     };
     return RUN_CASES(cases);
 }
