@@ -31,7 +31,8 @@ enum ebb_rank {
     EBB_RANK_SPACE,  /* heap: units, extents, groups */
     EBB_RANK_LANE,   /* heap: blocks with a mapping of their own */
     EBB_RANK_LEDGER, /* ledger: the tree of accounts; nothing but a new chunk's system call is done under it */
-    EBB_RANK_CREDIT, /* ledger: the accounts of one thread's credits */
+    EBB_RANK_CREDIT,      /* ledger: the accounts of one thread's credits */
+    EBB_RANK_SUBSCRIBERS, /* governor: who is told of pressure; nothing is done under it */
     EBB_RANK_COUNT
 };
 

@@ -4,10 +4,12 @@
  *
  *   pressure_act.c    when it is armed, how it sleeps, a step
  *   pressure_look.c   what the world says becomes what the policy is told (pure)
- *   pressure_carry.c  what could be given, and giving it */
+ *   pressure_carry.c  what could be given, and giving it
+ *   pressure_tell.c   what of it is news to subscribers */
 #ifndef EBB_GOVERNOR_ACT_PRIV_H
 #define EBB_GOVERNOR_ACT_PRIV_H
 
+#include "ebb/budget.h"
 #include "governor/pressure.h"
 #include "governor/sources_priv.h"
 
@@ -45,6 +47,7 @@ struct ebb_act_giving {
     uint64_t filled_ms;                      /* when the purse was filled last */
     int64_t purse_ns;                        /* processor time that may be spent now */
     uint64_t ns_per_mib;                     /* what giving back costs, as measured last */
+    uint64_t told_bytes;                     /* what subscribers were told is missing */
 };
 
 void ebb__act_giving_reset(struct ebb_act_giving *giving, uint64_t now_ms);
@@ -57,6 +60,21 @@ void ebb__act_estimate(const struct ebb_act_giving *giving, uint64_t now_ms,
  * of the program. pre: no lock is held */
 uint64_t ebb__act_carry(struct ebb_act_giving *giving, const struct ebb_press_actions *actions,
                         uint64_t now_ms);
+
+/* In the words of shrinkers. */
+enum ebb_budget_urgency ebb__act_urgency(const struct ebb_press_actions *actions);
+
+/* ---- pressure_tell.c ---- */
+
+/* What is wanted of subscribers after that step. */
+uint64_t ebb__act_missing(const struct ebb_act_giving *giving, const struct ebb_press_actions *actions,
+                          uint64_t now_ms);
+
+/* Posts a note when the step is news. now_ms: when it began, and its deadline counts from */
+void ebb__act_tell(struct ebb_act_giving *giving, const struct ebb_press_actions *actions, uint64_t now_ms);
+
+/* Posts that it is over, where nobody looks any more. */
+void ebb__act_tell_calm(void);
 
 /* ---- pressure_act.c ---- */
 

@@ -18,9 +18,13 @@
  * one that keeps it alive. Threads that had a cache tell us when they end; from then on, while none has one, we count
  * threads once a second, which costs no descriptor. As long as the main thread is there, its exit ends us too.
  *
+ * There may be another thread of ours, the messenger (messenger.c), which goes by the same rule; each leaves out the other.
+ *
  * A thread that has taken a table of descriptors of its own, for the sake of pressure (pressure_act.c), must not be the last one at
  * all, for the program's exit handlers would run in it: the main thread, before it ends, has it end, and waits for that. Another
  * one may start then, which goes without.
+ *
+ * A subscription to pressure (subscribe.c) is a reason for the thread to exist and to be armed, however small the process.
  *
  * Locking: none of ours is held when a thread is started or woken. Failure: no thread, or one that ends because it
  * is not allowed to sleep. Fork: the child has none and starts
@@ -36,7 +40,7 @@
 #define REFUSALS_MAX   3u
 #define COUNT_MS       1000u /* how often threads are counted after the main thread has ended */
 #define COUNT_SOON_MS  20u   /* and for a while after one has said that it ends */
-#define COUNT_SOON     50u   /* times */
+#define COUNT_SOON_FOR 1000u /* ms */
 
 #define END_TRIES 1000u /* looks, a millisecond apart, whether a thread has ended */
 
@@ -48,7 +52,7 @@ static _Atomic uint32_t state = REFUSED; /* until the constructor ran */
 static _Atomic uint32_t thread_id;
 static _Atomic uint32_t refusals;
 static _Atomic uint32_t main_ended;
-static _Atomic uint32_t count_soon; /* how many times more threads are to be counted soon */
+static _Atomic uint64_t count_soon_until_ms; /* threads are to be counted soon */
 
 _Atomic uint32_t ebb__governor_awake;
 
@@ -65,14 +69,16 @@ uint32_t ebb__governor_thread_id(void)
 
 /* ---- the thread ---- */
 
-static bool is_last(void)
+/* Ours count themselves when they have begun and until they are about to end, so they are never taken for more than there are. */
+bool ebb__governor_is_last(void)
 {
     if (atomic_load(&main_ended) == 0)
         return false;
+    unsigned ours = (atomic_load(&thread_id) != 0) + ebb__messenger_is_idle();
     unsigned threads = ebb__os_thread_count();
     if (threads == 0) /* nobody can tell */
         return ebb__cache_threads() == 0;
-    return threads <= 2; /* the main thread, which has ended, and this one */
+    return threads <= 1 + ours; /* the main thread, which has ended */
 }
 
 /* A table of its own is for a thread that ends before the main one does, and for that somebody must hear of it. */
@@ -83,20 +89,23 @@ static bool may_take_table(void)
 
 static bool must_end(void)
 {
-    return (atomic_load(&main_ended) != 0 && ebb__act_has_table()) || is_last();
+    return (atomic_load(&main_ended) != 0 && ebb__act_has_table()) || ebb__governor_is_last();
 }
 
-/* How long to sleep at most, because of threads that must be counted. */
-static uint64_t count_ms(uint64_t sleep_ms)
+static void count_soon(void)
+{
+    atomic_store(&count_soon_until_ms, ebb__os_now_ms() + COUNT_SOON_FOR);
+    ebb__messenger_ring();
+}
+
+/* A callback that allocates gives the messenger a cache, and nobody would hear of the end of the others. */
+uint64_t ebb__governor_count_ms(uint64_t sleep_ms)
 {
     if (atomic_load(&main_ended) == 0)
         return sleep_ms;
-    uint32_t soon = atomic_load(&count_soon);
-    if (soon != 0) {
-        atomic_store(&count_soon, soon - 1);
+    if (ebb__os_now_ms() < atomic_load(&count_soon_until_ms))
         return ebb__min(sleep_ms, COUNT_SOON_MS);
-    }
-    return ebb__cache_threads() == 0 ? ebb__min(sleep_ms, COUNT_MS) : sleep_ms;
+    return ebb__cache_threads() <= ebb__messenger_is_idle() ? ebb__min(sleep_ms, COUNT_MS) : sleep_ms;
 }
 
 static unsigned sleepless; /* sleeps in a row that ended at once: a filter forbids them */
@@ -119,7 +128,7 @@ static void settle(void)
     (void)atomic_exchange(&ebb__heap_upkeep, 0); /* sees what was stored before a reason was set */
     set_state(ASLEEP);
     if (ebb__upkeep_is_settled() && !ebb__act_is_missed() && atomic_load(&ebb__heap_upkeep) == 0) {
-        while (!nap(count_ms(EBB_OS_FOREVER)) && !must_end() && sleepless < SLEEPLESS_MAX)
+        while (!nap(ebb__governor_count_ms(EBB_OS_FOREVER)) && !must_end() && sleepless < SLEEPLESS_MAX)
             ;
     }
     set_state(AWAKE);
@@ -142,13 +151,15 @@ static void run(void *unused)
         if (sleep_ms == 0)
             settle();
         else
-            (void)nap(count_ms(sleep_ms));
+            (void)nap(ebb__governor_count_ms(sleep_ms));
     }
-    bool may_follow = ebb__act_has_table() && sleepless < SLEEPLESS_MAX && !is_last();
+    bool may_follow = ebb__act_has_table() && sleepless < SLEEPLESS_MAX && !ebb__governor_is_last();
     ebb__act_end();
     ebb__stats_set_thread(0);
     atomic_store(&thread_id, 0);
     set_state(may_follow ? NONE : REFUSED);
+    if (atomic_load(&main_ended) != 0)
+        count_soon();
 }
 
 /* ---- calling it ---- */
@@ -158,16 +169,17 @@ static bool is_worth_a_thread(void)
     return ebb__os_is_threaded() || ebb__heap_backed_bytes() >= HEAP_MIN_BYTES;
 }
 
-static void start_thread(const void *caller)
+/* 0 also when somebody else starts it. */
+static int start_thread(void)
 {
     uint32_t none = NONE;
-    if (!is_worth_a_thread() || !ebb__caller_may_wait(caller) ||
-        !atomic_compare_exchange_strong(&state, &none, STARTING))
-        return;
+    if (!atomic_compare_exchange_strong(&state, &none, STARTING))
+        return 0;
     set_state(STARTING);
-    if (ebb__os_thread_start(run, NULL) == 0)
-        return;
-    set_state(atomic_fetch_add(&refusals, 1) + 1 < REFUSALS_MAX ? NONE : REFUSED);
+    int rc = ebb__os_thread_start(run, NULL);
+    if (rc != 0)
+        set_state(atomic_fetch_add(&refusals, 1) + 1 < REFUSALS_MAX ? NONE : REFUSED);
+    return rc;
 }
 
 /* A call may fail, when the user's queue of signals is full: then the next who comes by calls again. */
@@ -189,7 +201,8 @@ void ebb__governor_attend(const void *caller)
 {
     switch (atomic_load(&state)) {
     case NONE:
-        start_thread(caller);
+        if (is_worth_a_thread() && ebb__caller_may_wait(caller))
+            (void)start_thread();
         return;
     case ASLEEP:
         wake_thread();
@@ -200,6 +213,32 @@ void ebb__governor_attend(const void *caller)
     default:
         return;
     }
+}
+
+/* ---- for subscriptions ---- */
+
+void ebb__governor_nudge(void)
+{
+    ebb__heap_want_upkeep(EBB_UPKEEP_LIMITS); /* should the call get lost */
+    if (atomic_load(&state) == ASLEEP)        /* else it looks before it sleeps */
+        wake_thread();
+}
+
+int ebb__governor_want(void)
+{
+    uint32_t now = atomic_load(&state);
+    if (now == REFUSED)
+        return ebb__conf.bg == 0 ? -ENOTSUP : -EAGAIN;
+    if (now == NONE && start_thread() != 0)
+        return -EAGAIN;
+    ebb__governor_nudge();
+    return 0;
+}
+
+void ebb__governor_keep(void)
+{
+    if (atomic_load(&state) == NONE)
+        (void)start_thread();
 }
 
 /* Until the kernel does not know the thread any more, or for a second: it may be inside a shrinker of the program. */
@@ -219,7 +258,7 @@ static void thread_ended(void)
         atomic_store(&main_ended, 1);
     if (atomic_load(&main_ended) == 0)
         return;
-    atomic_store(&count_soon, COUNT_SOON);
+    count_soon();
     uint32_t tid = atomic_load(&thread_id);
     if (tid != 0)
         (void)ebb__os_wake(tid, 0);
@@ -257,6 +296,8 @@ void ebb__governor_fork_child(void)
     ebb__upkeep_after_fork();
     ebb__limits_after_fork();
     ebb__act_after_fork();
+    ebb__subs_after_fork();
+    ebb__messenger_after_fork();
     ebb__cache_set_main(true);
     set_state(ebb__conf.bg != 0 ? NONE : REFUSED);
 }

@@ -13,6 +13,7 @@
 #define EBB_GOVERNOR_H
 
 #include "base/base.h"
+#include "ebb/pressure.h"
 #include "heap/heap.h"
 
 /* From the constructor, after the options are known. */
@@ -32,6 +33,11 @@ bool ebb__governor_rescue(void);
 
 /* The thread's id in the kernel; 0 when there is none. */
 uint32_t ebb__governor_thread_id(void);
+
+/* <ebb/pressure.h> */
+int ebb__governor_subscribe(const struct ebb_pressure_subscriber *subscriber);
+int ebb__governor_unsubscribe(int number);
+void ebb__governor_last_note(struct ebb_pressure_note *ret_note);
 
 /* Slow half of serve(). `caller` is an address in the code that called malloc or free. */
 void ebb__governor_attend(const void *caller);

@@ -6,6 +6,9 @@
  *   policy.c    what is to be done (pure)
  *   limits.c    what the process may hold, and what goes back before it holds more
  *   pressure_act.c, pressure_look.c, pressure_carry.c   memory pressure, seen and acted on
+ *   pressure_tell.c   what of a step is news to subscribers
+ *   subscribe.c   who is told, and the newest note
+ *   messenger.c   the thread that tells
  *   request.c   what the tool asks for
  *   caller.c    whose code called malloc */
 #ifndef EBB_GOVERNOR_PRIV_H
@@ -21,6 +24,24 @@
 #include "region/region.h"
 #include "stats/stats.h"
 #include "wire/control.h"
+
+/* ---- governor.c: for the messenger, and by it ---- */
+
+/* The main thread has ended, and no thread is left but ours. */
+bool ebb__governor_is_last(void);
+
+/* How long one of our threads may sleep, because threads must be counted. */
+uint64_t ebb__governor_count_ms(uint64_t sleep_ms);
+
+/* Somebody has subscribed: has the background thread look whether there is something to heed, and starts it where there is none.
+ * 0; -ENOTSUP: option bg:0; -EAGAIN: the system gives none, the constructor has not run, or the process is ending */
+int ebb__governor_want(void);
+
+/* Has it look, if there is one. */
+void ebb__governor_nudge(void);
+
+/* Starts one where the one before had to end. By the messenger alone. */
+void ebb__governor_keep(void);
 
 /* ---- upkeep.c: by the background thread ---- */
 
@@ -111,6 +132,46 @@ void ebb__act_end(void);
 
 /* In a fork child. */
 void ebb__act_after_fork(void);
+
+/* ---- subscribe.c ---- */
+
+/* The newest note for all to read. Never waits. pre: no other thread posts */
+void ebb__subs_post(const struct ebb_pressure_note *note);
+
+/* That note; serial 0: there was none. */
+void ebb__subs_last(struct ebb_pressure_note *ret_note);
+
+/* As ebb_pressure_subscribe() and ebb_pressure_unsubscribe(), without a thread. */
+int ebb__subs_add(const struct ebb_pressure_subscriber *subscriber);
+int ebb__subs_remove(int number);
+
+uint32_t ebb__subs_count(void);
+
+/* A callback runs. */
+bool ebb__subs_is_telling(void);
+
+/* Tells whoever has not heard of the newest note. By the messenger alone. */
+void ebb__subs_deliver(void);
+
+/* -EUCLEAN and a line when an invariant of subscribe.c is broken. pre: nobody subscribes or is told */
+int ebb__subs_check(void);
+
+/* In a fork child. */
+void ebb__subs_after_fork(void);
+
+/* ---- messenger.c ---- */
+
+/* There is news. Never waits. */
+void ebb__messenger_ring(void);
+
+/* Its id in the kernel; 0: there is none. */
+uint32_t ebb__messenger_thread_id(void);
+
+/* There is one, and it is not in a callback, where it is a thread of the program. */
+bool ebb__messenger_is_idle(void);
+
+/* In a fork child. */
+void ebb__messenger_after_fork(void);
 
 /* ---- caller.c ---- */
 

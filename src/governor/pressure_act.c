@@ -2,8 +2,8 @@
  *
  * Pressure in the background thread: it looks how near limits are, hears whoever says so, and gives back before they are met.
  *
- * When. Armed while there is something to heed: a limit of the process's own, or, above 32 MiB of heap and with option pressure, a
- * limited cgroup or somebody named by MEMORY_PRESSURE_WATCH. Not armed it costs one load a sleep, and the thread makes the
+ * When. Armed while there is something to heed: a limit of the process's own, or with option pressure a subscriber, or, above 32 MiB of
+ * heap, a limited cgroup or somebody named by MEMORY_PRESSURE_WATCH. Not armed it costs one load a sleep, and the thread makes the
  * system calls that it makes without. Whoever meets the look point of the ledger, which is half way to the nearest limit
  * (limits.c), has looked, and tells the thread to arm or to look as well (ebb__act_hint): so a limit of our own needs no clock.
  *
@@ -14,6 +14,7 @@
  *     decide    ebb__press_decide()
  *     publish   the level, to the ledger and the stats page
  *     carry     give it back (pressure_carry.c), and note in the ring what was done
+ *     tell      subscribers, what is missing then (pressure_tell.c)
  *     listen    thresholds where the kernel has them, stalls once the process has lived for a while or room is short
  *
  * Steps that events ask for are 20 ms apart, so that somebody who floods a FIFO of ours costs half a percent of a processor. Work of
@@ -93,6 +94,8 @@ static bool is_wanted(void)
     if (own_limit(EBB_BUDGET_SOFT) != EBB_BUDGET_UNLIMITED ||
         own_limit(EBB_BUDGET_HARD) != EBB_BUDGET_UNLIMITED)
         return true;
+    if (heeds_world() && ebb__subs_count() != 0)
+        return true;
     if (!heeds_world() || (!ebb__limits_are_seen() && ebb__watch()->wish != EBB_WATCH_PATH))
         return false;
     return ebb__act_is_armed() || ebb__heap_backed_bytes() >= EBB_ACT_MIN_BYTES;
@@ -169,8 +172,10 @@ static void disarm(void)
 {
     ebb__sources_close(&act.sources);
     atomic_store(&armed, 0);
-    if (ebb__ledger_level() != EBB_LEVEL_GREEN)
+    if (ebb__ledger_level() != EBB_LEVEL_GREEN) {
         set_level(EBB_PRESS_GREEN);
+        ebb__act_tell_calm();
+    }
 }
 
 bool ebb__act_is_missed(void)
@@ -309,6 +314,7 @@ static void step(void)
     uint64_t got = ebb__act_carry(&act.giving, &actions, now_ms);
     uint64_t end_ms = ebb__os_now_ms();
     (void)ebb__press_note(&act.ring, now_ms, &actions, got, (uint32_t)(end_ms - now_ms));
+    ebb__act_tell(&act.giving, &actions, now_ms);
     EBB_COUNT(pressure_looks, 1);
     act.step_ms = end_ms;
     atomic_store(&due_ms, actions.look_ms == EBB_PRESS_NO_LOOK ? NEVER : now_ms + actions.look_ms);

@@ -136,7 +136,7 @@ static uint64_t give_one(struct ebb_act_giving *g, const struct round *r, unsign
     return got;
 }
 
-static enum ebb_budget_urgency urgency_of(const struct ebb_press_actions *a)
+enum ebb_budget_urgency ebb__act_urgency(const struct ebb_press_actions *a)
 {
     if (a->cause == EBB_PRESS_OOM_HIT)
         return EBB_URGENCY_LAST;
@@ -147,7 +147,7 @@ uint64_t ebb__act_carry(struct ebb_act_giving *g, const struct ebb_press_actions
 {
     uint64_t sum = 0;
     uint64_t call_ms = ebb__min(a->within_ms, ebb__max(a->look_ms, CALL_MIN_MS));
-    struct round r = {a, ebb__os_now_ns() + call_ms * 1000000, urgency_of(a)};
+    struct round r = {a, ebb__os_now_ns() + call_ms * 1000000, ebb__act_urgency(a)};
     if (a->cpu_permille != EBB_PRESS_CPU_ALL)
         fill_purse(g, a->cpu_permille, now_ms);
     for (unsigned give = 0; give < EBB_PRESS_GIVES; give++) {

@@ -7,7 +7,7 @@
  * is seen by nobody, is not inherited, and nothing of the program's is kept open by it.
  *
  * All functions return 0 or more, or -errno, keep errno and never allocate. Nothing here waits but ebb__os_fd_poll(): what is
- * opened is close-on-exec and non-blocking.
+ * opened is close-on-exec and non-blocking. The last part is about descriptors that are the program's own.
  */
 #ifndef EBB_OS_DESCRIPTOR_H
 #define EBB_OS_DESCRIPTOR_H
@@ -71,5 +71,20 @@ struct ebb_os_poll {
 /* Waits until one of them is ready, or for timeout_ms, for ever with EBB_OS_FOREVER. The number of those that are ready, 0 after the
  * time; -ENOMEM and others at once. A signal does not end it. */
 int ebb__os_fd_poll(struct ebb_os_poll *polls, unsigned count, uint64_t timeout_ms);
+
+/* ---- a descriptor of the program's: by a thread that shares its table ---- */
+
+/* Which file is behind it. The program may close the number, and have another file behind it, at any time. (All eventfds are one
+ * file to the kernel, but no other file is that one.) */
+struct ebb_os_file {
+    uint64_t device, inode;
+};
+
+/* 0; -EBADF */
+int ebb__os_fd_file(int fd, struct ebb_os_file *ret_file);
+
+/* Writes the number 1 in 8 bytes: an eventfd rises by 1. Neither waits nor raises SIGPIPE. 0; -EAGAIN (it would wait); -ESTALE (another
+ * file is behind it; nothing was written); -EBADF and others */
+int ebb__os_fd_ring(int fd, const struct ebb_os_file *file);
 
 #endif

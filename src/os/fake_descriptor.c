@@ -251,3 +251,31 @@ int ebb__os_fd_poll(struct ebb_os_poll *polls, unsigned count, uint64_t timeout_
         REQUIRE(++polled_forever < POLLS_AT_END);
     return 0;
 }
+
+/* ---- a descriptor of the program's: it is nobody's of ours, and real ---- */
+
+int ebb__os_fd_file(int fd, struct ebb_os_file *ret_file)
+{
+    struct stat st;
+    if (ebb_fake_must_fail())
+        return -EBADF;
+    if (fstat(fd, &st) != 0)
+        return -errno;
+    *ret_file = (struct ebb_os_file){st.st_dev, st.st_ino};
+    return 0;
+}
+
+int ebb__os_fd_ring(int fd, const struct ebb_os_file *file)
+{
+    const uint64_t one = 1;
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    struct ebb_os_file now = {0};
+    int rc = ebb__os_fd_file(fd, &now);
+    if (rc != 0)
+        return rc;
+    if (now.device != file->device || now.inode != file->inode)
+        return -ESTALE;
+    if (poll(&p, 1, 0) != 1 || (p.revents & POLLOUT) == 0)
+        return -EAGAIN;
+    return write(fd, &one, sizeof(one)) == (ssize_t)sizeof(one) ? 0 : -errno;
+}

@@ -254,3 +254,31 @@ int ebb__os_fd_poll(struct ebb_os_poll *polls, unsigned count, uint64_t timeout_
             return (int)rc;
     }
 }
+
+/* ---- a descriptor of the program's ---- */
+
+int ebb__os_fd_file(int fd, struct ebb_os_file *ret_file)
+{
+    struct stat st; /* on both architectures the kernel's own layout */
+    long rc = ebb__syscall(SYS_newfstatat, fd, (long)"", (long)&st, AT_EMPTY_PATH, 0, 0);
+    if (rc == 0)
+        *ret_file = (struct ebb_os_file){st.st_dev, st.st_ino};
+    return (int)rc;
+}
+
+/* It is asked first whether a write would wait: the descriptor may be a blocking one, which is the program's to choose. */
+int ebb__os_fd_ring(int fd, const struct ebb_os_file *file)
+{
+    const uint64_t one = 1;
+    struct ebb_os_poll p = {.fd = fd, .events = POLLOUT};
+    struct ebb_os_file now = {0};
+    int rc = ebb__os_fd_file(fd, &now);
+    if (rc != 0)
+        return rc;
+    if (now.device != file->device || now.inode != file->inode)
+        return -ESTALE;
+    rc = ebb__os_fd_poll(&p, 1, 0);
+    if (rc < 0)
+        return rc;
+    return (p.revents & POLLOUT) != 0 ? ebb__os_fd_write(fd, &one, sizeof(one)) : -EAGAIN;
+}
