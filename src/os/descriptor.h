@@ -83,7 +83,7 @@ struct ebb_os_file {
 /* 0; -EBADF */
 int ebb__os_fd_file(int fd, struct ebb_os_file *ret_file);
 
-/* Writes the number 1 in 8 bytes: an eventfd rises by 1. Neither waits nor raises SIGPIPE. 0; -EAGAIN (it would wait); -ESTALE (another
+/* Writes the number 1 in 8 bytes: an eventfd rises by 1. Does not wait. pre: SIGPIPE is blocked. 0; -EAGAIN (it would wait); -ESTALE (another
  * file is behind it; nothing was written); -EBADF and others */
 int ebb__os_fd_ring(int fd, const struct ebb_os_file *file);
 

@@ -6,6 +6,7 @@
 
 #include "os/fake.h"
 
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 static char file[64] = "/tmp/ebb-test-fake-XXXXXX";
@@ -76,6 +77,27 @@ static void the_test_plays_the_kernel(void)
     EXPECT(unlink(file) == 0);
 }
 
+/* A descriptor of the program's: real, and none of ours. */
+static void a_descriptor_of_the_program(void)
+{
+    uint64_t value;
+    struct ebb_os_file which = {0};
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ebb_fake.fail_at = 1;
+    EXPECT_EQ(ebb__os_fd_file(fd, &which), -EBADF);
+    EXPECT(ebb__os_fd_file(fd, &which) == 0 && which.inode != 0);
+    ebb_fake.fail_at = 1;
+    EXPECT_EQ(ebb__os_fd_ring(fd, &which), -EBADF);
+    EXPECT_EQ(ebb__os_fd_ring(fd, &which), 0);
+    EXPECT(read(fd, &value, sizeof(value)) == (ssize_t)sizeof(value) && value == 1);
+    value = UINT64_MAX - 1;
+    EXPECT(write(fd, &value, sizeof(value)) == (ssize_t)sizeof(value));
+    EXPECT_EQ(ebb__os_fd_ring(fd, &which), -EAGAIN);
+    which.inode++;
+    EXPECT_EQ(ebb__os_fd_ring(fd, &which), -ESTALE);
+    EXPECT(close(fd) == 0 && ebb__os_fd_ring(fd, &which) == -EBADF && ebb_fake.fds == 0);
+}
+
 static void close_a_foreign_one(void *unused)
 {
     (void)unused;
@@ -105,6 +127,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         CASE(each_call_fails_once),
         CASE(the_test_plays_the_kernel),
+        CASE(a_descriptor_of_the_program),
         CASE(preconditions_end_the_test),
     };
     return RUN_CASES(cases);

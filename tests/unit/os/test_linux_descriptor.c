@@ -299,6 +299,32 @@ static void sockets_and_fifos(void)
     remove_folder();
 }
 
+/* A descriptor of the program's, which may be closed, full, or another file by now. */
+static void an_event_is_rung(void)
+{
+    uint64_t value = UINT64_MAX - 1;
+    struct ebb_os_file file, other;
+    int fds[2], fd = eventfd(0, EFD_CLOEXEC);
+    (void)alarm(60);
+    EXPECT(fd >= 0 && pipe(fds) == 0);
+    errno = 4321;
+    EXPECT_EQ(ebb__os_fd_file(fd, &file), 0);
+    EXPECT_EQ(ebb__os_fd_ring(fd, &file), 0);
+    EXPECT_EQ(ebb__os_fd_ring(fd, &file), 0);
+    EXPECT(read(fd, &value, sizeof(value)) == (ssize_t)sizeof(value) && value == 2);
+    value = UINT64_MAX - 1;
+    EXPECT(write(fd, &value, sizeof(value)) == (ssize_t)sizeof(value));
+    EXPECT_EQ(ebb__os_fd_ring(fd, &file), -EAGAIN); /* it is a blocking one, and nobody waits */
+    EXPECT_EQ(close(fd), 0);
+    EXPECT_EQ(ebb__os_fd_ring(fd, &file), -EBADF);
+    EXPECT_EQ(ebb__os_fd_file(fd, &file), -EBADF);
+    EXPECT_EQ(ebb__os_fd_file(fds[1], &other), 0);
+    EXPECT_EQ(ebb__os_fd_ring(fds[1], &file), -ESTALE);
+    EXPECT_EQ(ebb__os_fd_ring(fds[1], &other), 0);
+    EXPECT(read(fds[0], &value, sizeof(value)) == (ssize_t)sizeof(value) && value == 1);
+    EXPECT_EQ(errno, 4321);
+}
+
 /* ---- polls ---- */
 
 static void polls_wait(void)
@@ -450,6 +476,7 @@ int main(void)
         CASE(kinds),
         CASE(files_are_read_anew),
         CASE(sockets_and_fifos),
+        CASE(an_event_is_rung),
         CASE(polls_wait),
         CASE(wakes_end_polls),
         CASE(no_signal_ends_a_poll),
