@@ -78,14 +78,13 @@ static void set_state(enum state now)
     wake_all(&state);
 }
 
-/* True when it is over. */
-static bool leave(uint32_t me)
+/* False when somebody has subscribed meanwhile, and it goes on. */
+static bool leave(uint32_t me, bool process_ends)
 {
     uint32_t none = NONE;
     atomic_store(&thread_id, 0);
     set_state(NONE);
-    if (ebb__subs_count() == 0 || ebb__governor_is_last() ||
-        !atomic_compare_exchange_strong(&state, &none, RUNNING))
+    if (process_ends || ebb__subs_count() == 0 || !atomic_compare_exchange_strong(&state, &none, RUNNING))
         return true;
     atomic_store(&thread_id, me);
     return false;
@@ -102,8 +101,9 @@ static void run(void *unused)
         ebb__subs_deliver();
         if (atomic_load(&thread_id) != me)
             return; /* the child of a fork in a callback */
-        if (ebb__subs_count() == 0 || ebb__governor_is_last()) {
-            if (leave(me))
+        bool process_ends = ebb__governor_is_last();
+        if (process_ends || ebb__subs_count() == 0) {
+            if (leave(me, process_ends))
                 return;
             continue;
         }
@@ -140,6 +140,9 @@ int ebb__governor_subscribe(const struct ebb_pressure_subscriber *subscriber)
 {
     if (ebb__os_thread_id() == ebb__governor_thread_id())
         return -EDEADLK; /* its descriptors are not the program's */
+    if (ebb__ledger_arm_end != NULL)
+        (void)
+            ebb__ledger_arm_end(); /* if this is the main thread: who looks must hear of its end, to have descriptors */
     int number = ebb__subs_add(subscriber);
     if (number < 0)
         return number;
