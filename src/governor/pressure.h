@@ -110,6 +110,8 @@ struct ebb_press_actions {
     uint64_t want_bytes;                 /* to have back in all */
     uint64_t ask_bytes[EBB_PRESS_GIVES]; /* of whom; never more than he can give */
     uint64_t short_bytes;                /* what will be missing after within_ms even so */
+    uint64_t goal_bytes;                 /* what is missing to leave orange, or yellow where that is need */
+    uint64_t lack_bytes;                 /* of that, what will be missing after within_ms: for subscribers */
     unsigned reach;                      /* how many of the order are asked, counted up to the last of them */
     unsigned urgency;                    /* 0 none, 1 at leisure, 2 soon, 3 now */
     uint32_t within_ms;                  /* the deadline */

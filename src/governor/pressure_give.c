@@ -89,6 +89,8 @@ void ebb__press_share(struct ebb_press *p, const struct ebb_press_facts *f, cons
     uint64_t deficit = step->deficit[step->need];
     ret->want_bytes = ebb__max(deficit, asked);
     ret->short_bytes = deficit - ebb__min(counted, deficit);
+    ret->goal_bytes = step->deficit[ebb__min(step->need, EBB_PRESS_ORANGE)];
+    ret->lack_bytes = ret->goal_bytes - ebb__min(counted, ret->goal_bytes);
     uint64_t dirty = ebb__min(ret->ask_bytes[EBB_PRESS_GIVE_DIRTY], CALL_MAX);
     ret->dirty_bytes_per_s = step->within_ms == 0 ? 0 : dirty * 1000 / step->within_ms;
 }

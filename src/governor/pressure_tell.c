@@ -2,9 +2,9 @@
  *
  * What of a step is told to subscribers, and whether it is news to them.
  *
- * They come last in the order of giving: what is wanted of them is what nobody else will have brought by the deadline. That is
- * what the policy is short of, and what it asked of kinds that turned out to have next to nothing; never more than is still
- * missing after what the step brought.
+ * They come last in the order of giving, and give towards the end of orange, as cold frames do: what is wanted of them is what nobody
+ * else will have brought by the deadline. That is what the policy lacks, and what it asked of kinds that turned out to have
+ * next to nothing; never more than is still missing after what the step brought.
  */
 #include "governor/act_priv.h"
 #include "governor/governor_priv.h"
@@ -13,14 +13,14 @@
 
 uint64_t ebb__act_missing(const struct ebb_act_giving *g, const struct ebb_press_actions *a, uint64_t now_ms)
 {
-    uint64_t missing = a->short_bytes, got = 0;
+    uint64_t missing = a->lack_bytes, got = 0;
     for (unsigned give = 0; give < EBB_PRESS_GIVES; give++) {
         uint64_t ask = a->ask_bytes[give];
         bool is_barren = ask != 0 && now_ms < g->rest_until_ms[give];
         got += g->got_bytes[give];
         missing += is_barren ? ask - ebb__min(g->got_bytes[give], ask) : 0;
     }
-    return ebb__min(missing, a->want_bytes - ebb__min(got, a->want_bytes));
+    return ebb__min(missing, a->goal_bytes - ebb__min(got, a->goal_bytes));
 }
 
 static const char *limit_of(const struct ebb_press_actions *a)

@@ -77,8 +77,8 @@ def check_layers(tree):
 
 
 def check_programs(tree):
-    """The bench and demo programs are users of the library: public headers only."""
-    for folder in ("bench/", "demo/"):
+    """The bench and demo programs and the examples are users of the library: public headers only."""
+    for folder in ("bench/", "demo/", "examples/"):
         for path in tree.select(".c", ".h", under=folder):
             text = tree.read(path)
             for match in INCLUDE.finditer(text):

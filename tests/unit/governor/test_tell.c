@@ -200,7 +200,7 @@ static void once_a_second_while_it_is_wanted(void)
 static void what_is_missing(void)
 {
     static const struct {
-        unsigned want, short_of, ask[3], got[3];
+        unsigned want, lack, ask[3], got[3];
         bool barren[3];
         unsigned missing;
     } rows[] = {
@@ -218,7 +218,7 @@ static void what_is_missing(void)
     };
     for (size_t i = 0; i < EBB_ARRAY_COUNT(rows); i++) {
         struct ebb_act_giving g = {0};
-        struct ebb_press_actions a = {.want_bytes = rows[i].want, .short_bytes = rows[i].short_of};
+        struct ebb_press_actions a = {.goal_bytes = rows[i].want, .lack_bytes = rows[i].lack};
         for (unsigned give = 0; give < 3; give++) {
             a.ask_bytes[give] = rows[i].ask[give];
             g.got_bytes[give] = rows[i].got[give];
