@@ -17,6 +17,9 @@
  *    that a shrinker may want. That goes for ebb_malloc() and its like too, and for malloc() where libebb-malloc.so serves: a
  *    block may need memory that the heap is not charged for yet. Freeing never calls one. Inside a shrinker, and in every other
  *    function here, nothing is ever reclaimed.
+ *  - A shrinker may be called by the library's background thread, whose table of descriptors is not the program's: there, a descriptor
+ *    of yours is closed, or another file. So no I/O by descriptor in a shrinker: drop what is clean, and hand what must be written
+ *    first to a thread of your own. What cannot live with that subscribes instead (<ebb/pressure.h>).
  *  - Charges by credit (ebb_budget_charge_credit()) leave up to 256 KiB for each thread and account unspent; that counts as
  *    used in the limits until it is used, given back, or recalled, which happens by itself before anybody is refused.
  *  - Uncharging more than was charged ends the process with one line on standard error, "ebb: ebb_budget_uncharge: ...", as
@@ -180,8 +183,9 @@ struct ebb_budget_shrinker {
     /* About how many bytes it could give now; 0: it is not asked. Must be quick and must not block. */
     size_t (*estimate)(void *context);
     /* Gives back about `bytes`, less when CLOCK_MONOTONIC reaches `deadline_ns`, and uncharges them. Returns what it gave,
-     * 0 when it cannot. Called by any thread that charges or allocates, never by two at once and never from inside itself. May
-     * charge, uncharge, allocate and free; none of that reclaims. It must return: a thread that ends inside keeps it busy for ever. Must not wait for a lock that a thread may hold while it charges: try
+     * 0 when it cannot. Called by any thread that charges or allocates, and by the library's own, which has none of the program's
+     * descriptors; never by two at once and never from inside itself. May charge, uncharge, allocate and free; none of that reclaims. It
+     * must return: a thread that ends inside keeps it busy for ever. Must not wait for a lock that a thread may hold while it charges: try
      * it, and give less. */
     size_t (*shrink)(void *context, size_t bytes, enum ebb_budget_urgency urgency, uint64_t deadline_ns);
     void *context;

@@ -162,8 +162,8 @@ static void what_the_heap_has_not_is_wanted(void)
     uint64_t wanted = wanted_when_full(false);
     EXPECT_MSG(wanted >= EBB_MIB(20) && wanted <= EBB_MIB(200), "%" PRIu64 " MiB", wanted >> 20);
     put_usage(500);
-    sleep_and_hear(400);
-    EXPECT(heard == 2 && last.want_bytes == 0 && last.level == EBB_LEVEL_RED);
+    sleep_and_hear(1000); /* what others took so fast counts for half of that */
+    EXPECT(last.want_bytes == 0 && last.level == EBB_LEVEL_RED);
     end_tree();
 }
 
