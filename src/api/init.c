@@ -62,6 +62,11 @@ bool ebb__api_is_started(void)
     return atomic_load(&started);
 }
 
+__attribute__((destructor(101))) static void end(void)
+{
+    ebb__governor_end();
+}
+
 __attribute__((constructor(101))) static void start(void)
 {
     if (atomic_exchange(&started, true))

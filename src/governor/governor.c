@@ -274,8 +274,15 @@ void ebb__governor_start(void)
     ebb__cache_thread_ended = thread_ended;
     ebb__cache_set_main(!ebb__os_is_threaded());
     ebb__act_start();
+    ebb__report_start();
     ebb__limits_start();
+    ebb__report_started();
     set_state(ebb__conf.bg != 0 ? NONE : REFUSED);
+}
+
+void ebb__governor_end(void)
+{
+    ebb__report_end();
 }
 
 void ebb__governor_fork_prepare(void)
@@ -298,6 +305,7 @@ void ebb__governor_fork_child(void)
     ebb__act_after_fork();
     ebb__subs_after_fork();
     ebb__messenger_after_fork();
+    ebb__report_after_fork();
     ebb__cache_set_main(true);
     set_state(ebb__conf.bg != 0 ? NONE : REFUSED);
 }

@@ -19,6 +19,9 @@
 /* From the constructor, after the options are known. */
 void ebb__governor_start(void);
 
+/* From the destructor: the process ends in good order. */
+void ebb__governor_end(void);
+
 /* Around fork: before; after, in the parent, and in the child first of all; in a child also when fork's handlers were not run. */
 void ebb__governor_fork_prepare(void);
 void ebb__governor_fork_parent(void);

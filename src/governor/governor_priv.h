@@ -10,6 +10,7 @@
  *   subscribe.c   who is told, and the newest note
  *   messenger.c   the thread that tells
  *   request.c   what the tool asks for
+ *   report.c    what the process leaves behind for whoever started it
  *   caller.c    whose code called malloc */
 #ifndef EBB_GOVERNOR_PRIV_H
 #define EBB_GOVERNOR_PRIV_H
@@ -172,6 +173,35 @@ bool ebb__messenger_is_idle(void);
 
 /* In a fork child. */
 void ebb__messenger_after_fork(void);
+
+/* ---- report.c; each does nothing unless a report was asked for ---- */
+
+struct ebb_place;
+struct ebb_press_actions;
+struct ebb_press_ring;
+
+/* From the constructor, after the options are known; and when all has started. */
+void ebb__report_start(void);
+void ebb__report_started(void);
+
+/* Writes what there is to be told. By any thread, with no lock of ours above EBB_RANK_LIMITS held; keeps errno. */
+void ebb__report_write(void);
+
+/* By the background thread, after a step: what it has given, by kind, and the ring of records. */
+void ebb__report_step(const struct ebb_press_ring *ring, const struct ebb_press_actions *actions,
+                      const uint64_t *got_bytes);
+
+/* Somebody was refused a block of that size. */
+void ebb__report_refused(size_t block_bytes);
+
+/* Which cgroup's limit is the nearest, as seen now. */
+void ebb__report_group(const struct ebb_place *place, const struct ebb_pressure_facts *facts);
+
+/* The process ends in good order. */
+void ebb__report_end(void);
+
+/* In a fork child. */
+void ebb__report_after_fork(void);
 
 /* ---- caller.c ---- */
 

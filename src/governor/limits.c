@@ -166,6 +166,7 @@ static struct distance look(struct ebb_sources *from, struct ebb_pressure_facts 
     int64_t leaving = (int64_t)atomic_load(&ebb__heap_leaving_bytes); /* before the sum that it leaves */
     int64_t taken = (int64_t)ebb__ledger_taken(&ebb__ledger_process);
     ebb__lock_release(&ebb__return_lock);
+    ebb__report_group(&from->place, facts);
     if (lesser(soft, hard) != EBB_BUDGET_UNLIMITED)
         d.own_bytes = lesser(soft, hard) - taken;
     if (ebb__conf.pressure != 0)
@@ -247,6 +248,7 @@ static size_t look_first(size_t bytes)
     set_next_look(d, wanted);
     ebb__lock_release(&limits_lock);
     ebb__act_hint();
+    ebb__report_write();
     errno = saved;
     return (size_t)missing;
 }
@@ -268,6 +270,7 @@ static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency
     EBB_COUNT(limit_hits, 1);
     size_t given = give_back(bytes);
     ebb__act_hint();
+    ebb__report_write();
     errno = saved;
     return given;
 }
@@ -277,9 +280,11 @@ static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency
 /* A block was refused. True when it is small and there is something for it. */
 static bool draw(size_t bytes, size_t block_bytes)
 {
-    if (block_bytes >= LARGE_BLOCK_BYTES || reserve == NULL)
-        return false;
-    return ebb__ledger_release(reserve, ebb__max(bytes, DRAW_BYTES)) != 0;
+    if (block_bytes < LARGE_BLOCK_BYTES && reserve != NULL &&
+        ebb__ledger_release(reserve, ebb__max(bytes, DRAW_BYTES)) != 0)
+        return true;
+    ebb__report_refused(block_bytes);
+    return false;
 }
 
 static void refill_reserve(void)

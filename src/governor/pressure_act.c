@@ -315,6 +315,7 @@ static void step(void)
     uint64_t end_ms = ebb__os_now_ms();
     (void)ebb__press_note(&act.ring, now_ms, &actions, got, (uint32_t)(end_ms - now_ms));
     ebb__act_tell(&act.giving, &actions, now_ms);
+    ebb__report_step(&act.ring, &actions, act.giving.got_bytes);
     EBB_COUNT(pressure_looks, 1);
     act.step_ms = end_ms;
     atomic_store(&due_ms, actions.look_ms == EBB_PRESS_NO_LOOK ? NEVER : now_ms + actions.look_ms);

@@ -267,7 +267,7 @@ void ebb__sources_close(struct ebb_sources *s)
 
 void ebb__sources_find(struct ebb_sources *s)
 {
-    close_kept(s); /* what the old place did not have the new one may */
+    close_kept(s);                                /* what the old place did not have the new one may */
     s->fingerprint = ebb__sources_fingerprint(s); /* before the place: who is moved in between is noticed */
     s->stale = s->fingerprint == 0 || ebb__place_find(s->root, s->process, &s->place) != 0;
     if (s->stale)

@@ -127,6 +127,7 @@ void ebb__upkeep_publish(void)
     };
     ebb__stats_publish(&summary);
     EBB_SET(bg_cpu_ns, ebb__os_thread_cpu_ns());
+    ebb__report_write();
 }
 
 uint32_t ebb__upkeep_tick(void)

@@ -164,6 +164,7 @@ void ebb_fake_reset(void)
     set_page_bytes();
     ebb_fake_thread_reset();
     ebb_fake_descriptor_reset();
+    ebb_fake_shared_reset();
 }
 
 size_t ebb_fake_resident_bytes(void)

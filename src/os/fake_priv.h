@@ -25,6 +25,9 @@ void ebb_fake_thread_reset(void);
 /* Closes what fake_descriptor.c holds. */
 void ebb_fake_descriptor_reset(void);
 
+/* Unmaps what fake_shared.c holds. */
+void ebb_fake_shared_reset(void);
+
 /* Wakes that wait for a sleep. */
 unsigned ebb_fake_wakes_waiting(void);
 

@@ -90,6 +90,19 @@ void ebb__os_unmap(void *addr, size_t bytes);
  * fails. */
 int ebb__os_remap(void *addr, size_t old_bytes, size_t new_bytes, void **ret_addr);
 
+/* Maps a memory file of another process shared, readable and writable; keeps no descriptor. Only one that is sealed against becoming
+ * shorter is taken: touching it never ends the process. *ret_bytes is its size.
+ * pre: most_bytes >= 1
+ * -ENOENT, -EACCES (no such file, or none of our business), -EINVAL (no such memory file), -EFBIG (more than most_bytes), -ENOMEM */
+int ebb__os_map_shared(const char *path, size_t most_bytes, void **ret_addr, size_t *ret_bytes);
+
+/* Takes back what map_shared() gave. */
+void ebb__os_unmap_shared(void *addr, size_t bytes);
+
+/* Has the kernel back each page of such a mapping, without changing it: memory that cannot be had is an error here, and a signal
+ * where it is touched first. -EFAULT, -ENOMEM; then it must not be touched. pre: mapped by map_shared() */
+int ebb__os_touch(void *addr, size_t bytes);
+
 /* Milliseconds since an arbitrary start; never goes back. */
 uint64_t ebb__os_now_ms(void);
 

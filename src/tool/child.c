@@ -32,6 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "wire/report.h"
+
 /* Signals that are left alone: those that cannot be blocked, those that say that we ourselves are broken, and
  * those that stop a background process at the terminal, which must stop us together with the program. */
 static const int NOT_WATCHED[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
@@ -53,6 +55,8 @@ static void set_environment(const struct ebb_launch *launch)
 
     if (launch->malloc_options != NULL)
         setenv("EBB_MALLOC", launch->malloc_options, 1);
+    if (launch->report != NULL)
+        setenv(EBB_REPORT_VARIABLE, launch->report, 1);
     if (launch->library == NULL)
         return;
     if (preload != NULL && preload[0] != '\0') {
@@ -101,13 +105,24 @@ static void become_program(const struct ebb_launch *launch, const struct ebb_chi
 }
 
 /* Our copies of the program's descriptors: a pipe must end when the program closes it, not when we do. */
-static void give_up_descriptors(int kept_fd)
+static void give_up_descriptors(const struct ebb_launch *launch, int report_fd)
 {
+    const int kept[] = {report_fd, launch->kept_fds[0], launch->kept_fds[1]};
+    unsigned from = 3;
     int null_fd;
 
-    if (kept_fd > 3)
-        close_range(3, (unsigned)kept_fd - 1, 0);
-    close_range((unsigned)kept_fd + 1, ~0U, 0);
+    for (;;) {
+        unsigned next = ~0U;
+
+        for (unsigned i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+            if (kept[i] >= (int)from && (unsigned)kept[i] < next)
+                next = (unsigned)kept[i];
+        if (next > from)
+            close_range(from, next == ~0U ? next : next - 1, 0);
+        if (next == ~0U)
+            break;
+        from = next + 1;
+    }
     null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd < 0)
         return;
@@ -167,7 +182,7 @@ int ebb__child_start(const struct ebb_launch *launch, struct ebb_child *ret_chil
         become_program(launch, &child, fds[1]);
 
     close(fds[1]);
-    give_up_descriptors(fds[0]);
+    give_up_descriptors(launch, fds[0]);
     /* The pipe ends without a word when execve() closes the other end. */
     do {
         got = read(fds[0], &failure, sizeof(failure));
@@ -186,12 +201,13 @@ int ebb__child_start(const struct ebb_launch *launch, struct ebb_child *ret_chil
 
 void ebb__child_poll(struct ebb_child *child)
 {
+    struct rusage usage;
     int status;
     pid_t pid;
 
     /* Any child: as a container's first process we inherit the orphans, and must not leave them as zombies.
      */
-    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
+    while ((pid = wait4(-1, &status, WNOHANG | WUNTRACED | WCONTINUED, &usage)) > 0) {
         if (pid != child->pid)
             continue;
         if (WIFSTOPPED(status) || WIFCONTINUED(status)) {
@@ -202,6 +218,7 @@ void ebb__child_poll(struct ebb_child *child)
         child->ended = true;
         child->stopped = false;
         child->wait_status = status;
+        child->usage = usage;
     }
 }
 

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 struct ebb_child {
@@ -15,8 +16,9 @@ struct ebb_child {
     bool ended;   /* wait_status is valid, the process has been waited for */
     bool stopped; /* by a signal, and not continued since */
     int wait_status;
-    sigset_t watched;  /* signals that we take, by sigtimedwait */
-    sigset_t old_mask; /* as we were started */
+    struct rusage usage; /* once it has ended: the kernel's sums, with children that it waited for */
+    sigset_t watched;    /* signals that we take, by sigtimedwait */
+    sigset_t old_mask;   /* as we were started */
     struct sigaction old_chld;
 };
 
@@ -26,6 +28,8 @@ struct ebb_launch {
     const char *library;        /* put in front of LD_PRELOAD; NULL: LD_PRELOAD stays as it is */
     bool is_binary;             /* not to be given to the shell when the kernel does not know its format */
     const char *malloc_options; /* EBB_MALLOC; NULL: stays as it is */
+    const char *report;         /* EBB_REPORT, the same */
+    int kept_fds[2];            /* stay open here, and are not the program's: close-on-exec; -1: none */
 };
 
 /* Starts the program and waits until it has been executed. 0, or the -errno of fork or execve. */

@@ -16,6 +16,7 @@
 #include "tool/image.h"
 #include "tool/library.h"
 #include "tool/run_limits.h"
+#include "tool/run_report.h"
 #include "tool/serve.h"
 #include "tool/target.h"
 #include "tool/why.h"
@@ -37,6 +38,7 @@ static struct {
     const char *library;
     const char *malloc_options;
     struct ebb_run_limits limits;
+    struct ebb_run_report_options report;
     long verify_timeout_ms;
     pid_t check_pid;
     bool require;
@@ -57,6 +59,10 @@ static const struct ebb_opt ROWS[] = {
      &options.limits.hard_limit},
     {'\0', "budget", EBB_OPT_TEXT, "cgroup:PERCENT%",
      "a --limit that follows the memory cgroup: this share of what it has room for", &options.limits.budget},
+    {'\0', "report", EBB_OPT_FLAG, NULL,
+     "say at the end what it took, which limits it met and what went back", &options.report.show},
+    {'\0', "report-file", EBB_OPT_FILE, "FILE", "write the same to a file, as one line of JSON",
+     &options.report.file},
     {'r', "require", EBB_OPT_FLAG, NULL, "end the program and fail unless it is served", &options.require},
     {'t', "verify-timeout", EBB_OPT_DURATION, "TIME", "give the proof this long (default 2s)",
      &options.verify_timeout_ms},
@@ -103,7 +109,9 @@ struct run {
     struct ebb_image image; /* of the program file, before it was started */
     struct ebb_child child;
     struct ebb_serve serve;
+    struct ebb_run_report_file report;
     enum outcome outcome;
+    char why[EBB_WHY_BYTES]; /* not, when it is refuted */
     long deadline_us;
     unsigned looks;
 };
@@ -111,6 +119,7 @@ struct run {
 static void refute(struct run *run, const char *verdict, const char *why)
 {
     run->outcome = REFUTED;
+    snprintf(run->why, sizeof(run->why), "%s", why);
     fprintf(stderr, "ebb run: %s (pid %d) %s: %s\n", run->name, (int)run->child.pid, verdict, why);
     if (options.require)
         ebb__child_terminate(&run->child, TERMINATE_GRACE_MS);
@@ -185,6 +194,7 @@ static bool decide_before(struct run *run, const char *path, bool *ret_preload)
                  "the library has no symbol " EBB_SERVE_COUNTER ", by which it could be seen to serve");
     }
     run->outcome = REFUTED;
+    snprintf(run->why, sizeof(run->why), "%s", why);
     if (readable && run->image.by_script)
         fprintf(stderr, "ebb run: %s, which %s executes, %s: %s%s\n", run->name, run->image.path, what, why,
                 *ret_preload ? "" : "; the library is left out");
@@ -217,6 +227,9 @@ static int run_program(char **argv)
         return report_start_failure(argv[0], err);
     if (access(path, X_OK) == 0 && !decide_before(&run, path, &preload))
         return EBB_EXIT_FAILED;
+    if (ebb__run_report_open(&run.report, &options.report) != EBB_EXIT_OK)
+        return EBB_EXIT_FAILED;
+    ebb__run_report_launch(&run.report, &launch);
     launch.malloc_options = ebb__run_limits_join(&options.limits, options.malloc_options);
     launch.path = path;
     launch.is_binary = run.image.is_elf && !run.image.by_script;
@@ -224,6 +237,7 @@ static int run_program(char **argv)
     err = ebb__child_start(&launch, &run.child);
     if (err != 0)
         return report_start_failure(argv[0], err);
+    ebb__run_report_started(&run.report, run.child.pid);
 
     run.serve.pid = run.child.pid;
     run.serve.library_dev = run.library.dev;
@@ -236,6 +250,8 @@ static int run_program(char **argv)
         fprintf(stderr, "ebb run: %s (pid %d) ended before it could be verified\n", run.name,
                 (int)run.child.pid);
     }
+    ebb__run_report_finish(&run.report, &options.report, &ebb__spec_run, run.name, &run.child,
+                           run.outcome == REFUTED ? run.why : NULL);
     if (options.require && run.outcome != PROVEN)
         return EBB_EXIT_FAILED;
     return ebb__child_exit_like(&run.child);
@@ -324,9 +340,11 @@ int ebb__cmd_run(int argc, char **argv)
         if (first != argc)
             return ebb__opt_usage(&ebb__spec_run, "--check starts nothing, so it takes no program");
         if (options.require || options.malloc_options != NULL || options.limits.limit != NULL ||
-            options.limits.hard_limit != NULL || options.limits.budget != NULL)
+            options.limits.hard_limit != NULL || options.limits.budget != NULL || options.report.show ||
+            options.report.file != NULL)
             return ebb__opt_usage(
-                &ebb__spec_run, "--check does not go with --require, --malloc and limits: it starts nothing");
+                &ebb__spec_run,
+                "--check does not go with --require, --malloc, limits and reports: it starts nothing");
         return check_process();
     }
     if (first == argc)

@@ -4,32 +4,10 @@
  */
 #include "wire/stats_page.h"
 
-/* The bytes need not be aligned. */
-static uint32_t word32(const unsigned char *bytes, size_t at)
-{
-    uint32_t word;
-    memcpy(&word, bytes + at, sizeof(word));
-    return word;
-}
+#include "wire/bytes_priv.h"
 
-static uint64_t word64(const unsigned char *bytes, size_t at)
-{
-    uint64_t word;
-    memcpy(&word, bytes + at, sizeof(word));
-    return word;
-}
-
-#define HEADER32(bytes, field) word32(bytes, offsetof(struct ebb_wire_header, field))
-#define HEADER64(bytes, field) word64(bytes, offsetof(struct ebb_wire_header, field))
-
-/* Copies a text that need not end, with '?' for what must not reach a terminal. pre: room for `max` and a NUL */
-static void take_text(char *to, const unsigned char *from, size_t max)
-{
-    size_t n = 0;
-    for (; n < max && from[n] != '\0'; n++)
-        to[n] = from[n] >= ' ' && from[n] <= '~' ? (char)from[n] : '?';
-    to[n] = '\0';
-}
+#define HEADER32(bytes, field) ebb__wire_word32(bytes, offsetof(struct ebb_wire_header, field))
+#define HEADER64(bytes, field) ebb__wire_word64(bytes, offsetof(struct ebb_wire_header, field))
 
 /* True when `count` entries of `entry_bytes` lie inside the page, behind the header's first version, aligned, and each
  * holds at least `known_bytes`. */
@@ -97,7 +75,7 @@ int ebb__wire_decode(const void *bytes, size_t n, struct ebb_wire_view *ret_view
                       offsetof(struct ebb_wire_class, given_blocks) + sizeof(uint64_t), page_bytes))
         return -EBADMSG;
     memcpy(&view.summary, b + summary_offset, sizeof(view.summary));
-    take_text(view.library, b + offsetof(struct ebb_wire_header, library), EBB_WIRE_LIBRARY_BYTES);
+    ebb__wire_text(view.library, b + offsetof(struct ebb_wire_header, library), EBB_WIRE_LIBRARY_BYTES);
     *ret_view = view;
     return 0;
 }
@@ -106,22 +84,22 @@ void ebb__wire_class(const struct ebb_wire_view *view, unsigned i, struct ebb_wi
 {
     const unsigned char *entry = view->bytes + view->classes_offset + (size_t)i * view->class_bytes;
     *ret_class = (struct ebb_wire_class){
-        .bytes = word32(entry, offsetof(struct ebb_wire_class, bytes)),
-        .internal = word32(entry, offsetof(struct ebb_wire_class, internal)),
-        .taken_blocks = word64(entry, offsetof(struct ebb_wire_class, taken_blocks)),
-        .given_blocks = word64(entry, offsetof(struct ebb_wire_class, given_blocks)),
+        .bytes = ebb__wire_word32(entry, offsetof(struct ebb_wire_class, bytes)),
+        .internal = ebb__wire_word32(entry, offsetof(struct ebb_wire_class, internal)),
+        .taken_blocks = ebb__wire_word64(entry, offsetof(struct ebb_wire_class, taken_blocks)),
+        .given_blocks = ebb__wire_word64(entry, offsetof(struct ebb_wire_class, given_blocks)),
     };
 }
 
 void ebb__wire_row(const struct ebb_wire_view *view, unsigned i, struct ebb_wire_row_view *ret_row)
 {
     const unsigned char *entry = view->bytes + view->rows_offset + (size_t)i * view->row_bytes;
-    take_text(ret_row->name, entry + offsetof(struct ebb_wire_row, name), EBB_WIRE_NAME_BYTES);
-    take_text(ret_row->unit, entry + offsetof(struct ebb_wire_row, unit), EBB_WIRE_UNIT_BYTES);
+    ebb__wire_text(ret_row->name, entry + offsetof(struct ebb_wire_row, name), EBB_WIRE_NAME_BYTES);
+    ebb__wire_text(ret_row->unit, entry + offsetof(struct ebb_wire_row, unit), EBB_WIRE_UNIT_BYTES);
     if (ret_row->name[0] == '\0')
         memcpy(ret_row->name, "?", 2);
-    ret_row->is_gauge = word32(entry, offsetof(struct ebb_wire_row, is_gauge)) != 0;
-    ret_row->value = word64(entry, offsetof(struct ebb_wire_row, value));
+    ret_row->is_gauge = ebb__wire_word32(entry, offsetof(struct ebb_wire_row, is_gauge)) != 0;
+    ret_row->value = ebb__wire_word64(entry, offsetof(struct ebb_wire_row, value));
 }
 
 bool ebb__wire_find(const struct ebb_wire_view *view, const char *name, struct ebb_wire_row_view *ret_row)
