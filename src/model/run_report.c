@@ -61,6 +61,12 @@ static void mark_replaced(struct ebb_run_report *report)
             if (then->pid == later->pid && then->ended_ms == 0 && later->start_ms > then->start_ms)
                 report->processes[i].replaced = true;
         }
+    for (unsigned i = 0; i < report->count; i++) {
+        struct ebb_run_process *p = &report->processes[i];
+
+        p->silent = p->replaced && p->looks == 0 && p->is.refusals == 0 && p->kernel_bytes == 0 &&
+                    p->is.record_count == 0;
+    }
 }
 
 void ebb__run_report_order(const struct ebb_report_view *view, struct ebb_run_report *ret_report)

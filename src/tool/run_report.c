@@ -203,6 +203,7 @@ void ebb__run_report_finish(struct ebb_run_report_file *report, const struct ebb
     ending.pid = child->pid;
     ending.wait_status = child->wait_status;
     ending.ended_ms = now_ms();
+    ending.mount = report->tree.version != 0 ? report->tree.mount : "";
     ending.ran_ms = ending.ended_ms - report->start_ms;
     note_kernel(report, child, &ending);
     collect(report, why_not, &ending);

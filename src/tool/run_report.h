@@ -34,6 +34,7 @@ struct ebb_run_ending {
     bool peak_is_bound;        /* no more than what ebb run itself had: the program may have had less */
     bool kills_known;          /* of the cgroup that the program was started in */
     uint64_t kills;            /* by the OOM killer, while the program ran */
+    const char *mount;         /* of the cgroups' tree; "" when it is not known */
     const char *why;           /* there is no report of the program's own; NULL: there is */
     struct ebb_run_report all; /* count is 0 where there is none */
 };

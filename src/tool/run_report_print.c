@@ -12,7 +12,7 @@
 #include "tool/run_report.h"
 
 /* Descendants that people see each for itself; the rest is counted. */
-#define OTHERS_SHOWN 8
+#define OTHERS_SHOWN 8u
 
 /* Records of one process that people see, the last ones. */
 #define RECORDS_SHOWN 12u
@@ -70,6 +70,15 @@ static void add_ending(struct text *text, const struct ebb_run_ending *e)
         add(text, ": the OOM killer, for oom_kill of its cgroup rose by %" PRIu64, e->kills);
 }
 
+/* The cgroup as it is called elsewhere: without the folder where the tree is mounted, if it was seen there. */
+static const char *group_of(const struct ebb_run_ending *e, const struct ebb_report_process *p)
+{
+    size_t len = strlen(e->mount);
+
+    return len > 1 && strncmp(p->group, e->mount, len) == 0 && p->group[len] == '/' ? p->group + len
+                                                                                    : p->group;
+}
+
 /* ---- one process ---- */
 
 static void kernel_peak(struct text *text, const struct ebb_run_ending *e)
@@ -90,7 +99,7 @@ static void peak_text(struct text *text, const struct ebb_run_ending *e, const s
     add_bytes(text, ", beside it ", p->is.untracked.bytes, ")");
 }
 
-static void limits_text(struct text *text, const struct ebb_report_process *p)
+static void limits_text(struct text *text, const struct ebb_run_ending *e, const struct ebb_report_process *p)
 {
     if (p->hard_limit_bytes != 0)
         add_bytes(text, "", p->hard_limit_bytes, " hard");
@@ -99,7 +108,7 @@ static void limits_text(struct text *text, const struct ebb_report_process *p)
     if (p->group_kind != EBB_REPORT_NO_GROUP) {
         add_bytes(text, text->len != 0 ? "; " : "", p->group_limit_bytes,
                   p->group_kind == EBB_REPORT_GROUP_HIGH ? " before the kernel throttles" : "");
-        add(text, " of cgroup %s", p->group);
+        add(text, " of cgroup %s", group_of(e, p));
         add_bytes(text, ", ", p->group_used_bytes, " used when last seen");
         if (p->budget_percent != 0)
             add(text, "; of its room %u %%", p->budget_percent);
@@ -203,7 +212,7 @@ static void show_facts(struct ebb_emit *emit, const char *title, const struct eb
     peak_text(begin_fact(&facts), is_first ? e : NULL, p);
     end_fact(&facts, "peak");
     if (p != NULL) {
-        limits_text(begin_fact(&facts), &p->is);
+        limits_text(begin_fact(&facts), e, &p->is);
         end_fact(&facts, "limits");
         hits_text(begin_fact(&facts), p);
         end_fact(&facts, "limit hits");
@@ -287,11 +296,16 @@ void ebb__run_report_show(struct ebb_emit *emit, const struct ebb_run_ending *e)
         ebb__emit_note(emit, "none", "There is no report of its own: %s.", e->why);
     if (first != NULL)
         show_records(emit, &first->is);
-    for (unsigned i = first != NULL; i < all->count && shown < OTHERS_SHOWN; i++, shown++)
-        show_other(emit, e, &all->processes[i]);
-    if (all->count - (first != NULL) > shown || all->left_out != 0)
-        ebb__emit_note(emit, "more", "And %u more processes, which --report-file has.",
-                       all->count - (first != NULL) - shown + all->left_out);
+    for (unsigned i = first != NULL; i < all->count; i++) {
+        if (all->processes[i].silent)
+            continue;
+        if (shown++ < OTHERS_SHOWN)
+            show_other(emit, e, &all->processes[i]);
+    }
+    if (shown + all->left_out > OTHERS_SHOWN)
+        ebb__emit_note(emit, "more", "And %u more; --report-file writes %s.",
+                       shown + all->left_out - OTHERS_SHOWN,
+                       all->left_out == 0 ? "them all" : "most of them");
     if (all->turned_away != 0)
         ebb__emit_note(emit, "turned_away", "%u processes found no place in the report.", all->turned_away);
     if (all->damaged != 0)
@@ -376,7 +390,7 @@ static void put_process(struct ebb_emit *emit, const struct ebb_run_ending *e,
         ebb__cell_text(ebb__run_report_level(is->level)),
         cell_limit(is->limit_bytes),
         cell_limit(is->hard_limit_bytes),
-        grouped ? ebb__cell_text(is->group) : ebb__cell_unknown("no limit of a cgroup was seen"),
+        grouped ? ebb__cell_text(group_of(e, is)) : ebb__cell_unknown("no limit of a cgroup was seen"),
         grouped ? ebb__cell_bool(is->group_kind == EBB_REPORT_GROUP_HIGH)
                 : ebb__cell_unknown("no limit of a cgroup was seen"),
         cell_limit(is->group_limit_bytes),
