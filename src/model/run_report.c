@@ -34,20 +34,22 @@ static void add_up(struct ebb_run_process *p)
     p->quiet_bytes = less(less(p->kernel_bytes, p->limit_bytes), of_heap);
 }
 
+/* Numbers are given out in the order in which slots are claimed, and a process claims one after the other: the clock is too coarse
+ * for programs that execute each other. */
 static int compare(const void *a, const void *b)
 {
     const struct ebb_run_process *left = a;
     const struct ebb_run_process *right = b;
     bool own_left = left->is.role != EBB_REPORT_OTHER;
     bool own_right = right->is.role != EBB_REPORT_OTHER;
-    bool earlier = left->is.start_ms < right->is.start_ms;
 
     if (own_left != own_right)
         return own_left ? -1 : 1;
-    /* Two copies of the library in one process begin together: the first is the first. */
-    if (left->is.start_ms == right->is.start_ms)
-        return (int)(left->is.role == EBB_REPORT_LATER) - (int)(right->is.role == EBB_REPORT_LATER);
-    return earlier == own_left ? 1 : -1;
+    if (own_left)
+        return left->number > right->number ? -1 : 1;
+    if (left->is.start_ms != right->is.start_ms)
+        return left->is.start_ms < right->is.start_ms ? -1 : 1;
+    return left->number < right->number ? -1 : 1;
 }
 
 /* A process that executes a program leaves the slot of the one before as it was. */
@@ -55,11 +57,11 @@ static void mark_replaced(struct ebb_run_report *report)
 {
     for (unsigned i = 0; i < report->count; i++)
         for (unsigned j = 0; j < report->count; j++) {
-            struct ebb_report_process *then = &report->processes[i].is;
-            struct ebb_report_process *later = &report->processes[j].is;
+            struct ebb_run_process *then = &report->processes[i];
+            const struct ebb_run_process *later = &report->processes[j];
 
-            if (then->pid == later->pid && then->ended_ms == 0 && later->start_ms > then->start_ms)
-                report->processes[i].replaced = true;
+            if (then->is.pid == later->is.pid && then->is.ended_ms == 0 && later->number > then->number)
+                then->replaced = true;
         }
     for (unsigned i = 0; i < report->count; i++) {
         struct ebb_run_process *p = &report->processes[i];
@@ -75,7 +77,7 @@ void ebb__run_report_order(const struct ebb_report_view *view, struct ebb_run_re
     ret_report->opened = view->opened;
     ret_report->turned_away = view->turned_away;
     for (unsigned i = 0; i < view->slot_count; i++) {
-        struct ebb_run_process p = {.replaced = false};
+        struct ebb_run_process p = {.number = i};
         int rc = ebb__wire_report_slot(view, i, &p.is);
 
         if (rc == -EBADMSG)

@@ -11,10 +11,11 @@
 
 struct ebb_run_process {
     struct ebb_report_process is;
-    bool silent;    /* it met no limit, gave nothing and executed another program: nobody asked about it */
-    bool replaced;  /* the same process has executed another program since */
-    uint64_t looks; /* how often somebody looked how far the next limit is */
-    uint64_t hits;  /* of those, that found too little room */
+    unsigned number; /* of its slot */
+    bool silent;     /* it met no limit, gave nothing and executed another program: nobody asked about it */
+    bool replaced;   /* the same process has executed another program since */
+    uint64_t looks;  /* how often somebody looked how far the next limit is */
+    uint64_t hits;   /* of those, that found too little room */
     uint64_t kernel_bytes;   /* given back to the kernel in all */
     uint64_t limit_bytes;    /* of those before it grew at a limit */
     uint64_t pressure_bytes; /* given under pressure, what the program's shrinkers gave included */
