@@ -85,7 +85,8 @@ def a_hard_limit_that_is_met():
     found = re.search(r"^ebb run: at_limit \(pid (\d+)\) ran .* and exited with status 0$", got.text, re.M)
     equal((int(found[1]), got.run["pid"], row["pid"]), (got.run["pid"], row["pid"], int(found[1])))
     assert re.search(r"^  limits +100\.0 MiB hard", got.text, re.M), got.text
-    assert re.search(r"^  limit hits  \d+ of \d+ looks found too little room; \d+ refusals, the last one of ", got.text, re.M), got.text
+    hits = r"^  limit hits  \d+ of \d+ looks found too little room; \d+ refusals, the last one of "
+    assert re.search(hits, got.text, re.M), got.text
     contains(got.text, " before growing at a limit")
 
 
