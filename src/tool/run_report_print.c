@@ -60,14 +60,20 @@ static void add_ending(struct text *text, const struct ebb_run_ending *e)
 {
     char time[EBB_UNITS_BYTES];
 
+    bool struck = e->kills_known && e->kills != 0;
+    bool killed = !WIFEXITED(e->wait_status) && WTERMSIG(e->wait_status) == SIGKILL;
+
     add(text, "ran %s and ", ebb__units_ms(e->ran_ms, time));
-    if (WIFEXITED(e->wait_status)) {
+    if (WIFEXITED(e->wait_status))
         add(text, "exited with status %d", WEXITSTATUS(e->wait_status));
-        return;
-    }
-    add(text, "was killed by signal %d (%s)", WTERMSIG(e->wait_status), strsignal(WTERMSIG(e->wait_status)));
-    if (WTERMSIG(e->wait_status) == SIGKILL && e->kills_known && e->kills != 0)
-        add(text, ": the OOM killer, for oom_kill of its cgroup rose by %" PRIu64, e->kills);
+    else if (killed && struck)
+        add(text, "was killed by signal 9 (the OOM killer: oom_kill of its cgroup rose by %" PRIu64 ")",
+            e->kills);
+    else
+        add(text, "was killed by signal %d (%s)", WTERMSIG(e->wait_status),
+            strsignal(WTERMSIG(e->wait_status)));
+    if (struck && !killed)
+        add(text, "; the OOM killer struck beside it: oom_kill of its cgroup rose by %" PRIu64, e->kills);
 }
 
 /* The cgroup as it is called elsewhere: without the folder where the tree is mounted, if it was seen there. */

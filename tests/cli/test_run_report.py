@@ -127,7 +127,7 @@ def the_oom_killer():
     # What it had written last is from right before the end.
     assert row["age_ms"] < 2000 and row["used_bytes"] > 200 * MIB and row["limit_hits"] > 0, row
     assert got.run["peak_rss_bytes"] > 230 * MIB, got.run
-    contains(got.text, "was killed by signal 9 (Killed): the OOM killer, for oom_kill of its cgroup rose by 1\n")
+    contains(got.text, " and was killed by signal 9 (the OOM killer: oom_kill of its cgroup rose by 1)\n")
     contains(got.text, f"256.0 MiB of cgroup {group.path}, ")
     contains(got.text, " before the end\n")
     causes = {(action["cause"], action["limit"]) for action in got.json["actions"]}
@@ -299,6 +299,20 @@ def a_report_within_a_report():
 
 
 @case
+def the_oom_killer_strikes_a_child():
+    group = group_of("report-child", 256 * MIB)
+    try:
+        got = Report("--", "sh", "-c", f"{AT_LIMIT}; exit 7", prefix=within(group))
+        equal((got.status, group.kills, got.run["oom_kills"]), (7, 1, 1))
+    finally:
+        group.end()
+    contains(got.text, " and exited with status 7; the OOM killer struck beside it: oom_kill of its cgroup rose by 1\n")
+    row = got.only("at_limit")
+    equal((row["role"], row["ended_in_order"]), ("descendant", False))
+    assert row["used_bytes"] > 200 * MIB, row
+
+
+@case
 def a_daemon_does_not_keep_ebb_waiting():
     text = ("import os, sys, time\n"
             "if os.fork() == 0:\n"
@@ -447,6 +461,17 @@ def raised_privileges_and_other_users():
     got = Report(*as_nobody, program, library=library)
     equal(got.status, 5)
     equal([(row["program"], row["role"]) for row in got.processes], [("setpriv", "first")])
+
+
+@case
+def a_program_that_gives_up_its_user():
+    """It has mapped the file by then, as servers have that start as root."""
+    if os.geteuid() != 0:
+        raise Skip("only root can give up its uid")
+    got = Report(*python("import os\nos.setgid(65534)\nos.setuid(65534)\nblocks = [bytearray(1 << 20) for _ in range(100)]\n"))
+    equal(got.status, 0)
+    row = got.processes[0]
+    assert row["heap_peak_bytes"] >= 90 * MIB and row["ended_in_order"], row
 
 
 @case

@@ -183,9 +183,8 @@ static void looks_and_refusals_are_written(void)
     ebb__conf.pressure = 0;
     start();
     ebb_fake.now_ms = 2000;
-    void *block;
     unsigned n = 0;
-    while ((block = ebb__heap_span_alloc(SPAN, EBB_UNIT_BYTES, false)) != NULL)
+    while (ebb__heap_span_alloc(SPAN, EBB_UNIT_BYTES, false) != NULL)
         EXPECT(++n < 100);
     EXPECT_EQ(read_slot(0, &p), 0);
     EXPECT_EQ(p.hard_limit_bytes, EBB_MIB(64));
