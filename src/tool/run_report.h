@@ -67,7 +67,12 @@ void ebb__run_report_finish(struct ebb_run_report_file *report, const struct ebb
                             const struct ebb_opt_spec *spec, const char *program,
                             const struct ebb_child *child, const char *why_not);
 
-/* ---- run_report_print.c ---- */
+/* ---- run_report_print.c, run_report_rows.c ---- */
+
+/* The cgroup whose limit is the nearest, as it is called elsewhere: without the folder where the tree is mounted, if it was seen
+ * there. */
+const char *ebb__run_report_group(const struct ebb_run_ending *ending,
+                                  const struct ebb_report_process *process);
 
 /* For people. */
 void ebb__run_report_show(struct ebb_emit *emit, const struct ebb_run_ending *ending);

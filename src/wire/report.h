@@ -105,9 +105,9 @@ struct ebb_report_record {
     uint32_t took_ms;
     uint32_t steps;
     uint8_t level, need;
-    uint8_t cause; /* index in causes */
-    uint8_t limit; /* index in limits, or beyond them: none */
-    uint8_t refused;
+    uint8_t cause;   /* index in causes */
+    uint8_t limit;   /* index in limits, or beyond them: none */
+    uint8_t refused; /* the policy would have refused requests: a hard limit did, a cgroup's never does */
     uint8_t unused[3];
 };
 
