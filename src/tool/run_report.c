@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,25 +39,53 @@ static int raise_fd(int fd)
     return high;
 }
 
+/* Since Linux 6.3, where a host may refuse those that could be executed (vm.memfd_noexec). */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+static int make_memory_file(void)
+{
+    int fd = memfd_create("ebb-report", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create("ebb-report", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return fd;
+}
+
+/* Under a limit on the size of files (ulimit -f) that is an error, and none of the program's signals. */
+static int give_size(int fd)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct sigaction before;
+    int err;
+
+    sigaction(SIGXFSZ, &ignore, &before);
+    err = ftruncate(fd, (off_t)EBB_REPORT_BYTES) == 0 ? 0 : -errno;
+    sigaction(SIGXFSZ, &before, NULL);
+    return err;
+}
+
 /* Nobody can make it shorter, so that touching it kills nobody. */
 static int make_file(struct ebb_run_report_file *report)
 {
     struct ebb_report_name name = {.pid = (uint32_t)getpid()};
+    struct ebb_report_header header = {.version = 0};
+    int err;
 
     if (getrandom(&name.cookie, sizeof(name.cookie), GRND_NONBLOCK) != sizeof(name.cookie))
         name.cookie = now_ms() << 20 ^ name.pid;
-    report->fd = raise_fd(memfd_create("ebb-report", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    report->fd = raise_fd(make_memory_file());
     if (report->fd < 0)
         return -errno;
-    if (ftruncate(report->fd, (off_t)EBB_REPORT_BYTES) != 0 ||
-        fcntl(report->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    err = give_size(report->fd);
+    if (err != 0)
+        return err;
+    if (fcntl(report->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
         return -errno;
-    report->map = mmap(NULL, EBB_REPORT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, report->fd, 0);
-    if (report->map == MAP_FAILED) {
-        report->map = NULL;
-        return -errno;
-    }
-    ebb__wire_report_begin(report->map, name.cookie);
+    ebb__wire_report_begin(&header, name.cookie);
+    if (pwrite(report->fd, &header, sizeof(header), 0) != sizeof(header))
+        return -ENOSPC;
     name.fd = (uint32_t)report->fd;
     ebb__wire_report_name(&name, report->name);
     return 0;
@@ -137,7 +166,7 @@ static void collect(const struct ebb_run_report_file *report, const char *why_no
                     struct ebb_run_ending *ending)
 {
     struct ebb_report_view view;
-    void *copy = report->map != NULL ? malloc(EBB_REPORT_BYTES) : NULL;
+    void *copy = report->err == 0 ? malloc(EBB_REPORT_BYTES) : NULL;
 
     if (copy != NULL) {
         /* Descendants may still be writing. What is not there yet stays a hole: reading takes no memory for it. */

@@ -44,7 +44,6 @@ struct ebb_run_report_file {
     int fd;     /* of the memory file; -1: none */
     int out_fd; /* for JSON; -1: none */
     char name[EBB_REPORT_NAME_TEXT_BYTES];
-    void *map;
     int err; /* why there is no memory file */
     uint64_t start_ms;
     uint64_t own_peak_bytes;

@@ -504,6 +504,16 @@ def a_file_that_cannot_be_written():
 
 
 @case
+def no_memory_file_can_be_made():
+    """Files may have 512 bytes: the kernel's words remain, and neither the program nor its status change."""
+    done = run("sh", "-c", 'ulimit -f 1; exec "$@"', "sh", TOOL, "run", "--library", LIBRARY, "--report", "sh", "-c",
+               "kill -XFSZ $$")
+    equal(done.returncode, -signal.SIGXFSZ)
+    contains(done.stderr, "There is no report of its own: no memory file could be made for it.\n")
+    contains(done.stderr, " resident in it or a child, says the kernel\n")
+
+
+@case
 def a_program_that_cannot_be_started():
     path = out_file()
     done = ebb_run("--report", "--report-file", path, "no-such-program")
