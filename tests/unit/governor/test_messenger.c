@@ -286,6 +286,12 @@ static void many_at_once(void)
 
 static _Atomic int child_status = -1;
 
+/* The child's exit handlers run, in that thread; before those of a leak checker, which does not know its stack. */
+static void end_child(void)
+{
+    _exit(7);
+}
+
 static void fork_there(const struct ebb_pressure_note *note, void *context)
 {
     struct ear *ear = context;
@@ -297,6 +303,7 @@ static void fork_there(const struct ebb_pressure_note *note, void *context)
     EXPECT(pid >= 0);
     if (pid == 0) {
         ebb__governor_fork_child();
+        (void)atexit(end_child);
         return; /* its only thread ends, and with it the child */
     }
     EXPECT(waitpid(pid, &status, 0) == pid);
@@ -311,7 +318,7 @@ static void a_child_made_in_a_callback_ends(void)
     (void)subscribe(hear, &ears[1]);
     post(EBB_LEVEL_YELLOW, 1);
     AWAIT(atomic_load(&ears[1].times) == 1);
-    EXPECT_EQ(atomic_load(&child_status), 0);
+    EXPECT_EQ(atomic_load(&child_status), 7 << 8);
     EXPECT_EQ(atomic_load(&ears[0].times), 1);
     remove_tree();
 }
