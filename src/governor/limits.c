@@ -267,7 +267,6 @@ static size_t shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency
     (void)unused;
     (void)urgency;
     (void)deadline_ns;
-    EBB_COUNT(limit_hits, 1);
     size_t given = give_back(bytes);
     ebb__act_hint();
     ebb__report_write();

@@ -190,8 +190,9 @@ static void fill_limits(struct ebb_report_slot *f)
     ebb__ledger_stats(&ledger);
     f->soft_hits = ledger.soft_hits - report.soft_hits_then;
     f->hard_hits = ledger.hard_hits - report.hard_hits_then;
-    f->limit_bytes = (uint64_t)ebb__conf.limit;
-    int64_t hard = ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD, -1);
+    int64_t soft = ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, -1),
+            hard = ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD, -1);
+    f->limit_bytes = soft != EBB_BUDGET_UNLIMITED ? (uint64_t)soft : 0;
     f->hard_limit_bytes = hard != EBB_BUDGET_UNLIMITED ? (uint64_t)hard : 0;
     f->budget_percent = (uint32_t)ebb__conf.budget;
     f->level = (uint32_t)ebb__ledger_level();

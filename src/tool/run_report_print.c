@@ -116,8 +116,12 @@ static void limits_text(struct text *text, const struct ebb_run_ending *e, const
 
 static void hits_text(struct text *text, const struct ebb_run_process *p)
 {
-    add(text, "%" PRIu64 " of %" PRIu64 " looks found too little room; %" PRIu64 " refusals", p->hits,
-        p->looks, p->is.refusals);
+    add(text, "%" PRIu64 " of %" PRIu64 " looks found too little room", p->hits, p->looks);
+    if (p->is.soft_hits != 0)
+        add(text, ", soft limits were met %" PRIu64 " times", p->is.soft_hits);
+    if (p->is.hard_hits != 0)
+        add(text, ", hard limits %" PRIu64 " times", p->is.hard_hits);
+    add(text, "; %" PRIu64 " refusals", p->is.refusals);
     if (p->is.refusals != 0) {
         add_bytes(text, ", the last one of ", p->is.refused_bytes, "");
         add_after(text, &p->is, p->is.refused_ms);
