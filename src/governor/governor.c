@@ -51,6 +51,8 @@ enum state { NONE, STARTING, AWAKE, ASLEEP, REFUSED };
 static _Atomic uint32_t state = REFUSED; /* until the constructor ran */
 static _Atomic uint32_t thread_id;
 static _Atomic uint32_t refusals;
+static _Atomic uint32_t
+    ending_id; /* of a thread with a table of its own, while it ends because the main thread does */
 static _Atomic uint32_t main_ended;
 static _Atomic uint64_t count_soon_until_ms; /* threads are to be counted soon */
 
@@ -154,6 +156,8 @@ static void run(void *unused)
             (void)nap(ebb__governor_count_ms(sleep_ms));
     }
     bool may_follow = ebb__act_has_table() && sleepless < SLEEPLESS_MAX && !ebb__governor_is_last();
+    if (ebb__act_has_table() && atomic_load(&main_ended) != 0)
+        atomic_store(&ending_id, atomic_load(&thread_id)); /* the main thread may be about to ask */
     ebb__act_end();
     ebb__stats_set_thread(0);
     atomic_store(&thread_id, 0);
@@ -262,7 +266,11 @@ static void thread_ended(void)
     uint32_t tid = atomic_load(&thread_id);
     if (tid != 0)
         (void)ebb__os_wake(tid, 0);
-    if (tid != 0 && is_main && ebb__act_has_table())
+    bool must_wait = ebb__act_has_table();
+    uint32_t ending = atomic_load(&ending_id); /* after that: it is noted before the table is forgotten */
+    if (is_main && ending != 0)
+        await_end(ending);
+    else if (is_main && must_wait && tid != 0)
         await_end(tid);
 }
 
@@ -298,6 +306,7 @@ void ebb__governor_fork_parent(void)
 void ebb__governor_fork_child(void)
 {
     atomic_store(&thread_id, 0);
+    atomic_store(&ending_id, 0);
     atomic_store(&refusals, 0);
     atomic_store(&main_ended, 0);
     ebb__upkeep_after_fork();
