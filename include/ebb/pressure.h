@@ -52,8 +52,8 @@ extern "C" {
 struct ebb_pressure_note {
     size_t size_of_struct;
     uint64_t serial; /* of the note, from 1; 0: there was none yet */
-    enum ebb_budget_level
-        level; /* held for 10 s or more after it was last needed, so that it does not flutter */
+    /* Held for 10 s or more after it was last needed, so that it does not flutter. */
+    enum ebb_budget_level level;
     enum ebb_budget_urgency urgency; /* of want_bytes; EBB_URGENCY_EARLY when that is 0 */
     /* To be given back by whoever hears it, all subscribers together: what the heap, caches and shrinkers will not bring in time. 0:
      * nothing is wanted; the level alone says not to grow. */
@@ -66,7 +66,8 @@ struct ebb_pressure_note {
 /* Who is told. Copied by ebb_pressure_subscribe(), except what the pointer leads to. */
 struct ebb_pressure_subscriber {
     size_t size_of_struct; /* sizeof(struct ebb_pressure_subscriber) */
-    /* Notes of lower levels are not delivered, except one: that which says the level has fallen below. EBB_LEVEL_GREEN: all are. */
+    /* Notes of lower levels are not delivered, except one: that which says the level has fallen below. EBB_LEVEL_GREEN: all are. What can
+     * be had again, as a cache, subscribes from orange on, what nobody misses from yellow on. */
     enum ebb_budget_level least_level;
     void (*callback)(const struct ebb_pressure_note *note, void *context); /* or NULL: by event_fd */
     void *context;
