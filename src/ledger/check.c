@@ -163,11 +163,12 @@ static void make_sums_again(void)
     }
 }
 
-/* When the parent was making or ending one. */
+/* When the parent was making or ending an account or a thread's block. */
 static void count_again(void)
 {
     struct ebb_budget_account *account;
-    size_t alive = 0;
+    struct ledger_thread *thread;
+    size_t alive = 0, in_use = 0;
     for (size_t i = 0; (account = ebb__ledger_account_at(i)) != NULL; i++) {
         atomic_store(&ebb__ledger_cold(account)->children, 0);
         alive += is_alive(account);
@@ -176,6 +177,18 @@ static void count_again(void)
         if (is_alive(account) && ledger_parent(account) != NULL)
             atomic_fetch_add(&ebb__ledger_cold(ledger_parent(account))->children, 1);
     atomic_store(&ebb__ledger_counts.accounts, alive - 3);
+    for (size_t i = 0; (thread = ebb__ledger_thread_at(i)) != NULL; i++)
+        in_use += atomic_load(&thread->in_use) != 0;
+    atomic_store(&ebb__ledger_counts.threads, in_use);
+}
+
+/* When the parent was setting a limit, and its gate did not follow yet. */
+static void make_gates_again(void)
+{
+    struct ebb_budget_account *account;
+    for (size_t i = 0; (account = ebb__ledger_account_at(i)) != NULL; i++)
+        if (is_alive(account))
+            atomic_store(&account->gate, ebb__ledger_gate_of(account));
 }
 
 void ebb__ledger_after_fork(void)
@@ -187,6 +200,7 @@ void ebb__ledger_after_fork(void)
     if (was_held) {
         ebb__ledger_table_rebuild();
         count_again();
+        make_gates_again();
     }
     if (__atomic_load_n(&ebb__ledger_room.room, __ATOMIC_RELAXED) < 0)
         __atomic_store_n(&ebb__ledger_room.room, 0, __ATOMIC_RELAXED);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Fork while other threads charge, make accounts, and are inside shrinkers: the child's ledger is whole, and its own. */
+ * Fork while other threads charge, make accounts, set limits, and are inside shrinkers: the child's ledger is whole, and its own. */
 #include "ledger_test.h"
 
 #include <pthread.h>
@@ -8,7 +8,7 @@
 #define FORKS     (SUPPORT_TSAN || SUPPORT_ASAN ? 60u : 400u)
 #define BUSY_ONES 6u
 
-static struct ebb_budget_account *pool, *part;
+static struct ebb_budget_account *pool, *part, *moved;
 static _Atomic bool stop;
 
 static size_t always(void *unused)
@@ -39,6 +39,7 @@ static void *be_busy(void *arg)
             EXPECT_EQ(ebb__ledger_destroy(short_one), 0);
         if (support_next(&rng) % 8 == 0)
             EXPECT_EQ(ebb__ledger_charge(part, MIB(5)), -ENOMEM); /* through the shrinker */
+        limited(moved, support_next(&rng) % 2 != 0 ? EBB_BUDGET_SOFT : EBB_BUDGET_HARD, bytes);
         if (ebb__ledger_reserve(part, 10) == 0)
             EXPECT(ebb__ledger_release(part, 10) <= 10); /* others may have drawn on it */
     }
@@ -54,6 +55,12 @@ static void child(size_t mine)
     /* Whatever the others were in the middle of: at most one grant or charge each is left behind. */
     EXPECT(ebb__ledger_exact(part) <= mine + BUSY_ONES * (LEDGER_CREDIT_MAX + KIB(20)));
     EXPECT(whole().credit_threads <= 1);
+    size_t hard = (size_t)ebb__ledger_limit(moved, EBB_BUDGET_HARD, -1);
+    if (hard <= KIB(20)) {
+        EXPECT_EQ(ebb__ledger_charge(moved, hard + 1), -ENOMEM);
+        EXPECT_EQ(ebb__ledger_charge(moved, hard), 0);
+        EXPECT_EQ(ebb__ledger_charge(moved, 1), -ENOMEM);
+    }
     EXPECT_EQ(ebb__ledger_create(part, "child's", EBB_BUDGET_QUERY, &account), 0);
     EXPECT_EQ(ebb__ledger_charge_credit(account, 1000), 0);
     EXPECT_EQ(ebb__ledger_exact(account), 1000);
@@ -74,6 +81,7 @@ static void fork_at_any_instant(void)
         .size_of_struct = sizeof(shrinker), .estimate = always, .shrink = never};
     pool = made(NULL, "pool");
     part = made(pool, "part");
+    moved = made(NULL, "moved");
     limited(pool, EBB_BUDGET_HARD, MIB(4));
     EXPECT(ebb__ledger_shrinker_add(&shrinker) > 0);
     EXPECT_EQ(ebb__ledger_charge_credit(part, 777), 0);
