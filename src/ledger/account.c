@@ -87,16 +87,34 @@ int ebb__ledger_create(struct ebb_budget_account *parent, const char *name,
     return rc;
 }
 
-/* Under the lock. */
-static bool is_busy(struct ebb_budget_account *account)
+/* Under the lock. -EAGAIN: some thread is just giving back what it had unspent, and may not have reached the account, or
+ * not left it: `own` falls before `taken`. */
+static int may_end(struct ebb_budget_account *account)
 {
     struct ledger_cold *cold = ebb__ledger_cold(account);
     if (atomic_load_explicit(&cold->children, memory_order_relaxed) != 0 ||
         ebb__ledger_has_shrinker(account) || ledger_get(&account->own_reserved) != 0)
-        return true;
+        return -EBUSY;
+    uint64_t before = ebb__ledger_flights_now();
     if (ledger_get(&account->own) != 0)
         (void)ebb__ledger_recall_locked(account);
-    return ledger_get(&account->own) != 0;
+    if (ledger_get(&account->own) != 0)
+        return ebb__ledger_nothing_flew(before) ? -EBUSY : -EAGAIN;
+    return atomic_load_explicit(&account->taken, memory_order_acquire) != 0 ? -EAGAIN : 0;
+}
+
+static int end_now(struct ebb_budget_account *account)
+{
+    ebb__lock_take(&ebb__ledger_lock);
+    int rc = may_end(account);
+    if (rc == 0) {
+        struct ebb_budget_account *parent = ledger_parent(account);
+        atomic_fetch_sub_explicit(&ebb__ledger_cold(parent)->children, 1, memory_order_relaxed);
+        ebb__ledger_table_free_account(account);
+        ledger_sub(&ebb__ledger_counts.accounts, 1);
+    }
+    ebb__lock_release(&ebb__ledger_lock);
+    return rc;
 }
 
 int ebb__ledger_destroy(struct ebb_budget_account *account)
@@ -106,16 +124,12 @@ int ebb__ledger_destroy(struct ebb_budget_account *account)
     ebb__ledger_expect_alive(account, "ebb_budget_destroy");
     if (is_static(account))
         return -EINVAL;
-    ebb__lock_take(&ebb__ledger_lock);
-    bool busy = is_busy(account);
-    if (!busy) {
-        struct ebb_budget_account *parent = ledger_parent(account);
-        atomic_fetch_sub_explicit(&ebb__ledger_cold(parent)->children, 1, memory_order_relaxed);
-        ebb__ledger_table_free_account(account);
-        ledger_sub(&ebb__ledger_counts.accounts, 1);
+    int rc = end_now(account);
+    for (unsigned nap = 0; rc == -EAGAIN && nap < LEDGER_NAPS; nap++) {
+        ebb__ledger_nap(nap);
+        rc = end_now(account);
     }
-    ebb__lock_release(&ebb__ledger_lock);
-    return busy ? -EBUSY : 0;
+    return rc == -EAGAIN ? -EBUSY : rc;
 }
 
 /* ---- limits ---- */

@@ -5,8 +5,18 @@
  * Order. A charge raises `taken` from the account upwards, then `own`; uncharging lowers `own`, then `taken` from the
  * account upwards. So at every instant own(A) <= taken(A), and the child of a fork can make all sums again from what `own`
  * says.
+ *
+ * Half a walk. A first try that has raised one level and is refused at the next has stood in the way of others meanwhile, for as long as
+ * the kernel had its thread wait. Within NEAR_BYTES of a gate it is therefore announced as a flight, which costs two operations on a line
+ * that all threads share; far from all gates it is not, because there it is refused only if others use up as much between
+ * its look and its addition.
  */
 #include "ledger/ledger_priv.h"
+
+#include <linux/futex.h>
+#include <time.h>
+
+#include "base/syscall.h"
 
 /* A soft limit must not hurt: time for a purge of some MiB, not for I/O. */
 #define SOFT_PATIENCE_NS UINT64_C(2000000)
@@ -25,11 +35,25 @@
  * limit would cost a round of its own. */
 #define STEP_SHARE       64u
 #define STEP_MAX         EBB_MIB(2)
+/* So near to a gate a first try is announced: more than some threads charge while one is interrupted for a moment. */
+#define NEAR_BYTES       EBB_MIB(1)
+/* A nap, doubled after each NAPS_ALIKE. */
+#define NAP_NS           20000
+#define NAPS_ALIKE       4u
+#define NAP_DOUBLED_MAX  6u
+
+_Atomic uint64_t ebb__ledger_flights;
+
+void ebb__ledger_nap(unsigned nap)
+{
+    static uint32_t nobody_wakes;
+    unsigned doubled = nap / NAPS_ALIKE;
+    struct timespec rest = {.tv_nsec = NAP_NS << (doubled < NAP_DOUBLED_MAX ? doubled : NAP_DOUBLED_MAX)};
+    (void)ebb__syscall(EBB_SYS_futex, (long)&nobody_wakes, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, (long)&rest, 0,
+                       0);
+}
 
 /* ---- walks ---- */
-
-/* Counts walks that took back what they had added. */
-static _Atomic uint32_t retreats;
 
 EBB_INLINE bool fits(uint64_t have, uint64_t bytes, uint64_t limit)
 {
@@ -60,43 +84,94 @@ EBB_INLINE uint64_t bound_of(const struct ebb_budget_account *account, uint64_t 
     return EBB_LIKELY(fits(taken, bytes, gate)) ? gate : bound_above_gate(account, gate);
 }
 
+/* acquire: whoever is in the way of a charge has been announced. Pairs with the release in raise_one(); what others add and subtract
+ * in between does not break that chain. */
+EBB_INLINE uint64_t taken_of(const struct ebb_budget_account *account)
+{
+    return atomic_load_explicit(&account->taken, memory_order_acquire);
+}
+
 /* Never above the limit, not for an instant. Without a limit there is nothing to pass, and no reason to try twice. */
 EBB_INLINE bool raise_one(struct ebb_budget_account *account, uint64_t bytes, enum ledger_bound bound)
 {
-    uint64_t have = ledger_get(&account->taken);
+    uint64_t have = taken_of(account);
     do {
         uint64_t limit = bound_of(account, have, bytes, bound);
         if (limit == LEDGER_UNLIMITED) {
-            ledger_add(&account->taken, bytes);
+            (void)atomic_fetch_add_explicit(&account->taken, bytes, memory_order_release);
             return true;
         }
         if (!fits(have, bytes, limit))
             return false;
     } while (!atomic_compare_exchange_weak_explicit(&account->taken, &have, have + bytes,
-                                                    memory_order_relaxed, memory_order_relaxed));
+                                                    memory_order_release, memory_order_acquire));
     return true;
+}
+
+/* Takes back from all levels below `end`, which others may have been refused for meanwhile. */
+static EBB_NOINLINE void retreat(struct ebb_budget_account *account, const struct ebb_budget_account *end,
+                                 uint64_t bytes)
+{
+    for (; account != end; account = ledger_up(account))
+        ledger_sub(&account->taken, bytes);
+    /* release: after the subtractions; pairs with the acquire in ebb__ledger_flights_now() */
+    (void)atomic_fetch_add_explicit(&ebb__ledger_flights, LEDGER_LANDED, memory_order_release);
+}
+
+EBB_INLINE struct ebb_budget_account *raise_all(struct ebb_budget_account *account, uint64_t bytes,
+                                                enum ledger_bound bound)
+{
+    struct ebb_budget_account *level;
+    for (level = account; level != NULL; level = ledger_up(level))
+        if (!raise_one(level, bytes, bound))
+            break;
+    if (EBB_UNLIKELY(level != NULL && level != account))
+        retreat(account, level, bytes);
+    return level;
+}
+
+/* The first level that has no room. */
+EBB_INLINE struct ebb_budget_account *look(struct ebb_budget_account *account, uint64_t bytes,
+                                           enum ledger_bound bound)
+{
+    do {
+        uint64_t taken = taken_of(account);
+        if (!fits(taken, bytes, bound_of(account, taken, bytes, bound)))
+            return account;
+    } while ((account = ledger_up(account)) != NULL);
+    return NULL;
 }
 
 /* First a look at all levels, so that a charge that will be refused above adds nothing below. */
 struct ebb_budget_account *ebb__ledger_walk_up(struct ebb_budget_account *account, uint64_t bytes,
                                                enum ledger_bound bound)
 {
-    struct ebb_budget_account *level;
-    for (level = account; level != NULL; level = ledger_up(level)) {
-        uint64_t taken = ledger_get(&level->taken);
-        if (!fits(taken, bytes, bound_of(level, taken, bytes, bound)))
-            return level;
-    }
-    for (level = account; level != NULL; level = ledger_up(level))
-        if (!raise_one(level, bytes, bound))
-            break;
-    if (level == NULL || level == account)
-        return level;
-    for (struct ebb_budget_account *raised = account; raised != level; raised = ledger_up(raised))
-        ledger_sub(&raised->taken, bytes);
-    /* release: after the subtractions; pairs with the acquire in try_exactly() */
-    (void)atomic_fetch_add_explicit(&retreats, 1, memory_order_release);
-    return level;
+    struct ebb_budget_account *blocked = look(account, bytes, bound);
+    return blocked != NULL ? blocked : raise_all(account, bytes, bound);
+}
+
+/* One level alone is raised or not: there is no half of it. */
+static EBB_NOINLINE struct ebb_budget_account *walk_near(struct ebb_budget_account *account, uint64_t bytes,
+                                                         enum ledger_bound bound)
+{
+    struct ebb_budget_account *blocked = look(account, bytes, bound);
+    if (blocked != NULL)
+        return blocked;
+    if (ledger_up(account) == NULL)
+        return raise_all(account, bytes, bound);
+    ledger_take_off();
+    blocked = raise_all(account, bytes, bound);
+    ledger_land();
+    return blocked;
+}
+
+struct ebb_budget_account *ebb__ledger_walk_first(struct ebb_budget_account *account, uint64_t bytes,
+                                                  enum ledger_bound bound)
+{
+    for (struct ebb_budget_account *level = account; level != NULL; level = ledger_up(level))
+        if (EBB_UNLIKELY(!fits(ledger_get(&level->taken), bytes + NEAR_BYTES, ledger_get(&level->gate))))
+            return walk_near(account, bytes, bound);
+    return raise_all(account, bytes, bound);
 }
 
 void ebb__ledger_walk_force(struct ebb_budget_account *account, uint64_t bytes)
@@ -118,10 +193,13 @@ EBB_COLD static void note_peak(struct ebb_budget_account *account, uint64_t take
         }
 }
 
+/* Where the way goes on is read first: an account whose `taken` has fallen to nothing may be ended. */
 void ebb__ledger_walk_down(struct ebb_budget_account *account, uint64_t bytes)
 {
-    for (; account != NULL; account = ledger_up(account)) {
-        uint64_t before = atomic_fetch_sub_explicit(&account->taken, bytes, memory_order_relaxed);
+    for (struct ebb_budget_account *up; account != NULL; account = up) {
+        up = ledger_up(account);
+        /* release: after that read; pairs with the acquire in account.c: may_end() */
+        uint64_t before = atomic_fetch_sub_explicit(&account->taken, bytes, memory_order_release);
         if (EBB_UNLIKELY(before > ledger_get(&account->peak)))
             note_peak(account, before);
     }
@@ -142,25 +220,48 @@ uint64_t ebb__ledger_share(const struct ebb_budget_account *account, uint64_t wi
 
 /* ---- at a limit ---- */
 
-/* One thread at a time. What may be in the way and is not used: unspent credits, which are recalled; and another one's
- * first try, which may be refused itself, and then counts its retreat. So it is tried until it failed twice in a row with
- * nothing to recall and nobody having retreated. */
-static struct ebb_budget_account *try_exactly(struct ebb_budget_account *account, uint64_t bytes,
-                                              enum ledger_bound bound)
+/* A charge in its second half. */
+struct plea {
+    struct ebb_budget_account *account;
+    uint64_t bytes;
+    bool is_final;    /* the last try says the truth: nothing was in flight */
+};
+
+static void note_hit(struct ebb_budget_account *blocked)
+{
+    ledger_add(&ebb__ledger_cold(blocked)->hard_hits, 1);
+    LEDGER_COUNT(hard_hits, 1);
+}
+
+/* One thread at a time. What may be in the way and is not used: unspent credits, which are recalled; and what is in
+ * flight, another one's first try among it. So it is tried until it failed twice in a row with nothing to recall and
+ * nothing in flight: recalled was all of the room, so it is none unless somebody moved it. */
+static struct ebb_budget_account *try_exactly(struct plea *plea, enum ledger_bound bound)
 {
     struct ebb_budget_account *blocked = NULL;
     unsigned quiet = 0;
     ebb__lock_take(&ebb__ledger_lock);
     for (unsigned i = 0; i < RETRIES_MAX && quiet < 2; i++) {
-        uint32_t seen = atomic_load_explicit(&retreats, memory_order_acquire);
-        blocked = ebb__ledger_walk_up(account, bytes, bound);
+        uint64_t before = ebb__ledger_flights_now();
+        blocked = ebb__ledger_walk_up(plea->account, plea->bytes, bound);
         if (blocked == NULL)
             break;
-        bool is_quiet = ebb__ledger_recall_locked(NULL) == 0 &&
-                        atomic_load_explicit(&retreats, memory_order_acquire) == seen;
+        bool is_quiet = ebb__ledger_recall_locked(NULL) == 0 && ebb__ledger_room_is_none() &&
+                        ebb__ledger_nothing_flew(before);
         quiet = is_quiet ? quiet + 1 : 0;
     }
     ebb__lock_release(&ebb__ledger_lock);
+    plea->is_final = blocked == NULL || quiet == 2;
+    return blocked;
+}
+
+/* Somebody was interrupted with bytes in flight. */
+static struct ebb_budget_account *wait_for_landings(struct plea *plea, struct ebb_budget_account *blocked)
+{
+    for (unsigned nap = 0; nap < LEDGER_NAPS && !plea->is_final; nap++) {
+        ebb__ledger_nap(nap);
+        blocked = try_exactly(plea, LEDGER_HARD);
+    }
     return blocked;
 }
 
@@ -216,34 +317,35 @@ static void ask_softly(struct ebb_budget_account *account, uint64_t bytes)
 }
 
 /* The hard limit of *blocked is in the way. Gives back the level that is in the end, or NULL. */
-static struct ebb_budget_account *ask_hard(struct ebb_budget_account *account, uint64_t bytes,
-                                           struct ebb_budget_account *blocked)
+static struct ebb_budget_account *ask_hard(struct plea *plea, struct ebb_budget_account *blocked)
 {
     uint64_t deadline_ns = ebb__os_now_ns() + HARD_PATIENCE_NS;
     bool go_on = true;
-    ledger_add(&ebb__ledger_cold(blocked)->hard_hits, 1);
-    LEDGER_COUNT(hard_hits, 1);
+    note_hit(blocked);
     for (unsigned round = 0; round < HARD_ROUNDS_MAX && go_on && blocked != NULL; round++) {
-        size_t wanted = missing(blocked, bytes, ledger_get(&blocked->hard));
+        size_t wanted = missing(blocked, plea->bytes, ledger_get(&blocked->hard));
         if (wanted != 0)
             go_on = note_reclaimed(
                         blocked, ebb__ledger_reclaim(blocked, wanted, EBB_URGENCY_HARD, deadline_ns)) != 0 &&
                     ebb__os_now_ns() < deadline_ns;
         /* Also when nothing was given: somebody else may have uncharged meanwhile. */
-        blocked = try_exactly(account, bytes, LEDGER_HARD);
+        blocked = try_exactly(plea, LEDGER_HARD);
     }
     return blocked;
 }
 
 int ebb__ledger_walk_slow(struct ebb_budget_account *account, uint64_t bytes)
 {
-    if (try_exactly(account, bytes, LEDGER_GATE) == NULL)
+    struct plea plea = {.account = account, .bytes = bytes};
+    if (try_exactly(&plea, LEDGER_GATE) == NULL)
         return 0;
     look_first(account, bytes);
     ask_softly(account, bytes);
-    struct ebb_budget_account *blocked = try_exactly(account, bytes, LEDGER_HARD);
+    struct ebb_budget_account *blocked = try_exactly(&plea, LEDGER_HARD);
     if (blocked != NULL)
-        blocked = ask_hard(account, bytes, blocked);
+        blocked = ask_hard(&plea, blocked);
+    if (blocked != NULL)
+        blocked = wait_for_landings(&plea, blocked);
     if (blocked == NULL)
         return 0;
     ledger_add(&ebb__ledger_cold(blocked)->refusals, 1);
@@ -294,7 +396,7 @@ int ebb__ledger_reserve(struct ebb_budget_account *account, size_t bytes)
         return -EINVAL;
     if (bytes > PTRDIFF_MAX)
         return -ENOMEM;
-    if (ebb__ledger_walk_up(account, bytes, LEDGER_GATE) != NULL &&
+    if (ebb__ledger_walk_first(account, bytes, LEDGER_GATE) != NULL &&
         ebb__ledger_walk_slow(account, bytes) != 0)
         return -ENOMEM;
     change_reserved(account, bytes, true);
@@ -304,7 +406,7 @@ int ebb__ledger_reserve(struct ebb_budget_account *account, size_t bytes)
 
 int ebb__ledger_reserve_try(struct ebb_budget_account *account, size_t bytes)
 {
-    if (ebb__ledger_walk_up(account, bytes, LEDGER_GATE) != NULL)
+    if (ebb__ledger_walk_first(account, bytes, LEDGER_GATE) != NULL)
         return -ENOMEM;
     change_reserved(account, bytes, true);
     ledger_add(&account->own_reserved, bytes);
@@ -334,7 +436,7 @@ int ebb__ledger_charge(struct ebb_budget_account *account, size_t bytes)
     uint64_t rest = bytes - drawn;
     if (rest == 0)
         return 0;
-    if (EBB_UNLIKELY(ebb__ledger_walk_up(account, rest, LEDGER_GATE) != NULL) &&
+    if (EBB_UNLIKELY(ebb__ledger_walk_first(account, rest, LEDGER_GATE) != NULL) &&
         ebb__ledger_walk_slow(account, rest) != 0) {
         draw_back(account, drawn);
         return -ENOMEM;
@@ -350,7 +452,7 @@ int ebb__ledger_charge_try(struct ebb_budget_account *account, size_t bytes)
     if (bytes > PTRDIFF_MAX)
         return -ENOMEM;
     uint64_t drawn = EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0) ? draw(account, bytes) : 0;
-    if (drawn != bytes && ebb__ledger_walk_up(account, bytes - drawn, LEDGER_HARD) != NULL) {
+    if (drawn != bytes && ebb__ledger_walk_first(account, bytes - drawn, LEDGER_HARD) != NULL) {
         draw_back(account, drawn);
         return -ENOMEM;
     }

@@ -202,6 +202,7 @@ void ebb__ledger_after_fork(void)
         count_again();
         make_gates_again();
     }
+    atomic_store(&ebb__ledger_flights, 0);
     if (__atomic_load_n(&ebb__ledger_room.room, __ATOMIC_RELAXED) < 0)
         __atomic_store_n(&ebb__ledger_room.room, 0, __ATOMIC_RELAXED);
     make_sums_again();

@@ -58,8 +58,12 @@ EBB_INLINE struct credit_slot *slot_of(struct ledger_thread *t, const struct ebb
 static void change_account(struct ledger_thread *t, struct credit_slot *slot,
                            struct ebb_budget_account *account)
 {
+    /* Nobody but the thread itself puts anything in. */
+    bool flies = ledger_get(&slot->unspent) != 0;
     ebb__lock_take(&t->lock);
     struct ebb_budget_account *before = account_of(slot);
+    if (flies)
+        ledger_take_off();
     /* Odd before bytes and account change, even after it: each is a release, which pairs with the acquires in slot_counts(). */
     atomic_fetch_add_explicit(&slot->sequence, 1, memory_order_acq_rel);
     uint64_t unspent = atomic_exchange(&slot->unspent, 0);
@@ -69,6 +73,8 @@ static void change_account(struct ledger_thread *t, struct credit_slot *slot,
     slot->grant = 0;
     if (unspent != 0)
         ebb__ledger_give(before, unspent, "ebb_budget_uncharge_credit");
+    if (flies)
+        ledger_land();
 }
 
 static struct credit_slot *take_slot(struct ledger_thread *t, struct ebb_budget_account *account)
@@ -177,12 +183,17 @@ static bool take_grant(struct ebb_budget_account *account, struct credit_slot *s
     uint64_t wish =
         slot->grant == 0 ? LEDGER_CREDIT_MIN : ebb__min((size_t)slot->grant * 2, LEDGER_CREDIT_MAX);
     uint64_t grant = ebb__ledger_share(account, wish);
-    if (grant <= bytes || ebb__ledger_walk_up(account, grant, LEDGER_GATE) != NULL)
+    if (grant <= bytes)
         return false;
-    ledger_add(&account->own, grant);
-    slot->grant = (uint32_t)wish;
-    (void)put(slot, grant - bytes);
-    return true;
+    ledger_take_off();
+    bool is_granted = ebb__ledger_walk_up(account, grant, LEDGER_GATE) == NULL;
+    if (is_granted) {
+        ledger_add(&account->own, grant);
+        slot->grant = (uint32_t)wish;
+        (void)put(slot, grant - bytes);
+    }
+    ledger_land();
+    return is_granted;
 }
 
 static EBB_NOINLINE int charge_slow(struct ebb_budget_account *account, size_t bytes)
@@ -223,12 +234,14 @@ static EBB_NOINLINE void uncharge_slow(struct ebb_budget_account *account, size_
 static EBB_NOINLINE void give_back(struct ebb_budget_account *account, struct credit_slot *slot)
 {
     uint64_t have = ledger_get(&slot->unspent);
+    ledger_take_off();
     while (have > LEDGER_CREDIT_MIN)
         if (atomic_compare_exchange_weak_explicit(&slot->unspent, &have, LEDGER_CREDIT_MIN,
-                                                  memory_order_relaxed, memory_order_relaxed)) {
+                                                  memory_order_release, memory_order_relaxed)) {
             ebb__ledger_give(account, have - LEDGER_CREDIT_MIN, "ebb_budget_uncharge_credit");
-            return;
+            break;
         }
+    ledger_land();
 }
 
 void ebb__ledger_uncharge_credit(struct ebb_budget_account *account, size_t bytes)

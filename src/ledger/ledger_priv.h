@@ -125,9 +125,14 @@ void ebb__ledger_table_rebuild(void);
 
 enum ledger_bound { LEDGER_GATE, LEDGER_HARD };
 
-/* Adds to all levels, or to none: then the level that has no room is returned. */
+/* Adds to all levels, or to none: then the level that has no room is returned. pre: the lock is held, or a flight is on, or
+ * there is one level alone: else those whom half a walk stands in the way of do not see it. */
 struct ebb_budget_account *ebb__ledger_walk_up(struct ebb_budget_account *account, uint64_t bytes,
                                                enum ledger_bound bound);
+
+/* The same for a first try, which holds no lock: it announces itself where it may have to take back what it added. */
+struct ebb_budget_account *ebb__ledger_walk_first(struct ebb_budget_account *account, uint64_t bytes,
+                                                  enum ledger_bound bound);
 
 /* The same without asking any limit. */
 void ebb__ledger_walk_force(struct ebb_budget_account *account, uint64_t bytes);
@@ -149,6 +154,47 @@ size_t ebb__ledger_recall_locked(const struct ebb_budget_account *account);
 
 /* Takes the heap's room. Any lock may be held. */
 size_t ebb__ledger_recall_room(void);
+
+/* Right after a recall: somebody moved it otherwise, or has taken more than there was and will add it back. */
+bool ebb__ledger_room_is_none(void);
+
+/* ---- flights ---- */
+
+/* Bytes in flight count in `taken` and are neither used nor where a recall finds them: taken out of a slot or the room and
+ * not given back yet, granted and not in their slot yet, or of half a walk. Nobody may be refused because of them, so they
+ * are announced before and after. The lower half of the word counts the flights that are on; the upper one those that
+ * have ended. A negative room is a flight too, announced by itself. */
+extern EBB_HIDDEN _Atomic uint64_t ebb__ledger_flights;
+#define LEDGER_LANDED (UINT64_C(1) << 32)
+
+/* Before the bytes are moved by operations that release; pairs with the acquires of whoever then does not find them: he sees the
+ * flight. */
+EBB_INLINE void ledger_take_off(void)
+{
+    (void)atomic_fetch_add_explicit(&ebb__ledger_flights, 1, memory_order_acq_rel);
+}
+
+/* release: the bytes are where they belong; pairs with the acquire in ebb__ledger_flights_now() */
+EBB_INLINE void ledger_land(void)
+{
+    (void)atomic_fetch_add_explicit(&ebb__ledger_flights, LEDGER_LANDED - 1, memory_order_release);
+}
+
+EBB_INLINE uint64_t ebb__ledger_flights_now(void)
+{
+    return atomic_load_explicit(&ebb__ledger_flights, memory_order_acquire);
+}
+
+/* Whether nothing was in flight since `before`, which ebb__ledger_flights_now() returned. */
+EBB_INLINE bool ebb__ledger_nothing_flew(uint64_t before)
+{
+    return (uint32_t)before == 0 && ebb__ledger_flights_now() == before;
+}
+
+/* Who waits for a landing sleeps longer each time, and LEDGER_NAPS naps are some 0.1 s: a thread that was interrupted in
+ * the middle runs again by then. */
+#define LEDGER_NAPS 120u
+void ebb__ledger_nap(unsigned nap);
 
 /* ---- credits ---- */
 

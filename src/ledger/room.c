@@ -3,8 +3,9 @@
  * The heap's own credit: one word for the whole process instead of one for each thread.
  *
  * heap.taken is what the heap may use before it must ask again, the room is what is left of that. Who subtracts more than
- * there is finds a negative room, adds it back at once, and asks. Meanwhile others find it negative too and ask as well:
- * each for itself, so nobody is refused for another's bytes. Readers take a negative room for none.
+ * there is finds a negative room, adds it back at once, and asks. Meanwhile others find it negative too and ask as well,
+ * each for itself. Readers take a negative room for none; but who is about to refuse waits until it is none, because it hides
+ * what there was before.
  */
 #include "ledger/ledger_priv.h"
 
@@ -29,10 +30,10 @@ static void add_room(uint64_t bytes)
 /* Takes all that is above `keep`; returns how much. A negative room is somebody's who will add it back. */
 static uint64_t take_above(int64_t keep)
 {
-    int64_t room = room_now();
+    int64_t room = __atomic_load_n(&ebb__ledger_room.room, __ATOMIC_ACQUIRE);
     while (room > keep)
-        if (__atomic_compare_exchange_n(&ebb__ledger_room.room, &room, keep, true, __ATOMIC_RELAXED,
-                                        __ATOMIC_RELAXED))
+        if (__atomic_compare_exchange_n(&ebb__ledger_room.room, &room, keep, true, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
             return (uint64_t)(room - keep);
     return 0;
 }
@@ -53,12 +54,17 @@ static uint64_t chunk_now(void)
 static bool take_chunk(uint64_t bytes)
 {
     uint64_t chunk = chunk_now();
-    if (chunk == 0 || ebb__ledger_walk_up(&ebb__ledger_heap, bytes + chunk, LEDGER_GATE) != NULL)
+    if (chunk == 0)
         return false;
-    ledger_add(&ebb__ledger_heap.own, bytes + chunk);
-    add_room(chunk);
-    set_keep(chunk);
-    return true;
+    ledger_take_off();
+    bool is_taken = ebb__ledger_walk_up(&ebb__ledger_heap, bytes + chunk, LEDGER_GATE) == NULL;
+    if (is_taken) {
+        ledger_add(&ebb__ledger_heap.own, bytes + chunk);
+        add_room(chunk);
+        set_keep(chunk);
+    }
+    ledger_land();
+    return is_taken;
 }
 
 /* What both slow halves begin with: undoes the subtraction that led here, and takes what no limit is in the way of. False: one is. */
@@ -70,7 +76,7 @@ static bool take_below_gate(size_t bytes)
     if (take_chunk(bytes))
         return true;
     set_keep(0);
-    if (ebb__ledger_walk_up(&ebb__ledger_heap, bytes, LEDGER_GATE) != NULL)
+    if (ebb__ledger_walk_first(&ebb__ledger_heap, bytes, LEDGER_GATE) != NULL)
         return false;
     ledger_add(&ebb__ledger_heap.own, bytes);
     return true;
@@ -105,9 +111,16 @@ void ebb__ledger_heap_force(size_t bytes)
 void ebb__ledger_heap_uncharge_slow(void)
 {
     int64_t keep = __atomic_load_n(&ebb__ledger_room.keep, __ATOMIC_RELAXED);
+    ledger_take_off();
     uint64_t excess = take_above(keep / 2);
     if (excess != 0)
         ebb__ledger_give(&ebb__ledger_heap, excess, "ebb__ledger_heap_uncharge");
+    ledger_land();
+}
+
+bool ebb__ledger_room_is_none(void)
+{
+    return room_now() == 0;
 }
 
 size_t ebb__ledger_recall_room(void)
