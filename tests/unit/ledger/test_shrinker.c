@@ -86,6 +86,65 @@ static void who_gives_a_part_is_asked_again(void)
     EXPECT_WHOLE();
 }
 
+/* ---- many at a limit ---- */
+
+#define CHARGERS     4u
+#define CHARGE_TURNS (SUPPORT_TSAN || SUPPORT_ASAN ? 2000u : 20000u)
+
+static struct ebb_budget_account *cache;
+static _Atomic size_t cached;
+
+static size_t cached_estimate(void *unused)
+{
+    (void)unused;
+    return atomic_load(&cached);
+}
+
+static size_t cached_shrink(void *unused, size_t bytes, enum ebb_budget_urgency urgency, uint64_t deadline_ns)
+{
+    size_t have = atomic_load(&cached), part;
+    (void)unused, (void)urgency, (void)deadline_ns;
+    do {
+        part = ebb__min(have, bytes);
+    } while (!atomic_compare_exchange_weak(&cached, &have, have - part));
+    ebb__ledger_uncharge(cache, part);
+    return part;
+}
+
+static void *fill_the_cache(void *unused)
+{
+    for (unsigned i = 0; i < CHARGE_TURNS; i++) {
+        size_t bytes = 1000 + i % 1000;
+        EXPECT_EQ(i % 2 != 0 ? ebb__ledger_charge(cache, bytes) : ebb__ledger_charge_credit(cache, bytes), 0);
+        atomic_fetch_add(&cached, bytes);
+    }
+    return unused;
+}
+
+/* Each meets the limit again and again while others do, and while others are inside the shrinker. There is always somebody who
+ * gives, so nobody is refused. */
+static void many_live_at_one_limit(void)
+{
+    pthread_t threads[CHARGERS];
+    struct giver stubborn;
+    cache = made(NULL, "cache");
+    give_from(&stubborn, cache, 1, 1);
+    stubborn.part = 0;
+    const struct ebb_budget_shrinker shrinker = {sizeof(shrinker), cache,         "cache", 2,
+                                                 cached_estimate,  cached_shrink, NULL};
+    EXPECT(ebb__ledger_shrinker_add(&shrinker) > 0);
+    limited(&ebb__ledger_process, EBB_BUDGET_HARD, MIB(1));
+    for (unsigned i = 0; i < CHARGERS; i++)
+        EXPECT_EQ(pthread_create(&threads[i], NULL, fill_the_cache, NULL), 0);
+    for (unsigned i = 0; i < CHARGERS; i++)
+        EXPECT_EQ(pthread_join(threads[i], NULL), 0);
+    EXPECT_EQ(ebb__ledger_exact(cache), atomic_load(&cached) + stubborn.has);
+    EXPECT_EQ(whole().refusals, 0);
+    EXPECT(whole().hard_hits > CHARGERS);
+    EXPECT(stats_of(&ebb__ledger_process).peak_bytes <= MIB(1));
+    EXPECT_WHOLE();
+}
+
 static void a_soft_limit_asks_and_rests_when_refused(void)
 {
     struct ebb_budget_account *pool = made(NULL, "pool");
@@ -333,7 +392,7 @@ static void one_may_hold_for_many_accounts(void)
                                             .price = 100,
                                             .estimate = many_estimate,
                                             .shrink = many_shrink};
-    struct ebb_budget_account *beside = made(NULL, "beside");
+    struct ebb_budget_account *aside = made(NULL, "beside");
     many[0] = made(&ebb__ledger_heap, "user");
     many[1] = made(many[0], "statement");
     many[2] = made(&ebb__ledger_heap, "other");
@@ -343,7 +402,7 @@ static void one_may_hold_for_many_accounts(void)
     }
     int number = ebb__ledger_shrinker_add_wide(&row);
     EXPECT(number > 0);
-    EXPECT_EQ(ebb__ledger_reclaim(beside, 10, EBB_URGENCY_LAST, 0), 0); /* it is not below the heap */
+    EXPECT_EQ(ebb__ledger_reclaim(aside, 10, EBB_URGENCY_LAST, 0), 0); /* it is not below the heap */
     EXPECT_EQ(ebb__ledger_reclaim(many[1], 5000, EBB_URGENCY_EARLY, 0), 1000);
     EXPECT(many_asked == many[1] && many_have[0] == 1000 && many_have[2] == 1000);
 
@@ -411,6 +470,7 @@ int main(void)
         CASE(classes_decide_between_equals),
         CASE(a_limit_asks_only_what_is_below_it),
         CASE(who_gives_a_part_is_asked_again),
+        CASE(many_live_at_one_limit),
         CASE(a_soft_limit_asks_and_rests_when_refused),
         CASE(a_minimum_is_kept_but_at_last),
         CASE(nobody_is_asked_from_inside),
