@@ -78,6 +78,10 @@ EBB_API int ebb_budget_destroy(struct ebb_budget_account *account);
 
 /* ---- charging ---- */
 
+/* No charge is larger: 4 PiB, more than the memory of any machine. What is, is refused at once (-ENOMEM). A sum holds up to
+ * INT64_MAX. */
+#define EBB_BUDGET_CHARGE_MAX ((size_t)1 << 52)
+
 /* Takes room for `bytes`, in the account and all above it. Over a soft limit: memory is reclaimed first, for at most 2 ms (and
  * the time that the kernel needs to take back the heap's free memory), then the charge is allowed. Over a hard limit: unspent credits are recalled, memory is reclaimed, for at most 100 ms, and
  * when that was not enough, -ENOMEM, and nothing was charged. What the account has reserved is drawn on first. -EINVAL (the

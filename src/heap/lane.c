@@ -53,7 +53,7 @@ void *ebb__lane_alloc(size_t bytes, size_t align)
 {
     struct lane *lane = &ebb__lane;
     void *addr = NULL;
-    if (bytes > PTRDIFF_MAX - LANE_STEP_BYTES)
+    if (bytes > EBB_BUDGET_CHARGE_MAX - LANE_STEP_BYTES)
         return NULL;
     bytes = ebb__align_up(ebb__max(bytes, 1), LANE_STEP_BYTES);
     if (!charge(bytes, bytes))
@@ -108,7 +108,7 @@ void *ebb__lane_resize(void *p, size_t bytes)
 {
     void *addr = NULL;
     size_t old = 0;
-    if (bytes < EBB_LANE_MIN_BYTES / 2 || bytes > PTRDIFF_MAX - LANE_STEP_BYTES)
+    if (bytes < EBB_LANE_MIN_BYTES / 2 || bytes > EBB_BUDGET_CHARGE_MAX - LANE_STEP_BYTES)
         return NULL; /* small again: the heap is the better place */
     bytes = ebb__align_up(bytes, LANE_STEP_BYTES);
     if (!ebb__lane_find(p, &old)) /* nobody else resizes or frees the caller's block meanwhile */

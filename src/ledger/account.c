@@ -217,8 +217,8 @@ int ebb__ledger_set_level(int level)
 size_t ebb__ledger_set_untracked(size_t bytes)
 {
     struct ebb_budget_account *account = &ebb__ledger_untracked;
-    if (bytes > PTRDIFF_MAX)
-        bytes = PTRDIFF_MAX;
+    if (bytes > EBB_BUDGET_CHARGE_MAX)
+        bytes = EBB_BUDGET_CHARGE_MAX;
     ebb__lock_take(&ebb__ledger_lock);
     uint64_t before = ledger_get(&account->own);
     if (bytes >= before) {

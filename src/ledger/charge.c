@@ -265,6 +265,15 @@ static struct ebb_budget_account *wait_for_landings(struct plea *plea, struct eb
     return blocked;
 }
 
+/* The level that can never hold so much, whoever gives. */
+static struct ebb_budget_account *never_fits(struct ebb_budget_account *account, uint64_t bytes)
+{
+    for (; account != NULL; account = ledger_up(account))
+        if (bytes > ledger_get(&account->hard))
+            break;
+    return account;
+}
+
 /* What to ask for so that a charge of `bytes` does not pass the limit: a quarter more than is missing; 0 when nothing is. */
 static size_t missing(const struct ebb_budget_account *account, uint64_t bytes, uint64_t limit)
 {
@@ -337,17 +346,22 @@ static struct ebb_budget_account *ask_hard(struct plea *plea, struct ebb_budget_
 int ebb__ledger_walk_slow(struct ebb_budget_account *account, uint64_t bytes)
 {
     struct plea plea = {.account = account, .bytes = bytes};
-    if (try_exactly(&plea, LEDGER_GATE) == NULL)
-        return 0;
-    look_first(account, bytes);
-    ask_softly(account, bytes);
-    struct ebb_budget_account *blocked = try_exactly(&plea, LEDGER_HARD);
-    if (blocked != NULL)
-        blocked = ask_hard(&plea, blocked);
-    if (blocked != NULL)
-        blocked = wait_for_landings(&plea, blocked);
-    if (blocked == NULL)
-        return 0;
+    struct ebb_budget_account *blocked = never_fits(account, bytes);
+    if (blocked != NULL) {
+        note_hit(blocked);
+    } else {
+        if (try_exactly(&plea, LEDGER_GATE) == NULL)
+            return 0;
+        look_first(account, bytes);
+        ask_softly(account, bytes);
+        blocked = try_exactly(&plea, LEDGER_HARD);
+        if (blocked != NULL)
+            blocked = ask_hard(&plea, blocked);
+        if (blocked != NULL)
+            blocked = wait_for_landings(&plea, blocked);
+        if (blocked == NULL)
+            return 0;
+    }
     ledger_add(&ebb__ledger_cold(blocked)->refusals, 1);
     LEDGER_COUNT(refusals, 1);
     return -ENOMEM;
@@ -394,7 +408,7 @@ int ebb__ledger_reserve(struct ebb_budget_account *account, size_t bytes)
 {
     if (!is_chargeable(account, "ebb_budget_reserve"))
         return -EINVAL;
-    if (bytes > PTRDIFF_MAX)
+    if (bytes > EBB_BUDGET_CHARGE_MAX)
         return -ENOMEM;
     if (ebb__ledger_walk_first(account, bytes, LEDGER_GATE) != NULL &&
         ebb__ledger_walk_slow(account, bytes) != 0)
@@ -430,7 +444,7 @@ int ebb__ledger_charge(struct ebb_budget_account *account, size_t bytes)
 {
     if (!is_chargeable(account, "ebb_budget_charge"))
         return -EINVAL;
-    if (bytes > PTRDIFF_MAX)
+    if (bytes > EBB_BUDGET_CHARGE_MAX)
         return -ENOMEM;
     uint64_t drawn = EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0) ? draw(account, bytes) : 0;
     uint64_t rest = bytes - drawn;
@@ -449,7 +463,7 @@ int ebb__ledger_charge_try(struct ebb_budget_account *account, size_t bytes)
 {
     if (!is_chargeable(account, "ebb_budget_charge"))
         return -EINVAL;
-    if (bytes > PTRDIFF_MAX)
+    if (bytes > EBB_BUDGET_CHARGE_MAX)
         return -ENOMEM;
     uint64_t drawn = EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0) ? draw(account, bytes) : 0;
     if (drawn != bytes && ebb__ledger_walk_first(account, bytes - drawn, LEDGER_HARD) != NULL) {

@@ -71,7 +71,7 @@ static bool take_chunk(uint64_t bytes)
 static bool take_below_gate(size_t bytes)
 {
     add_room(bytes);
-    if (bytes > PTRDIFF_MAX)
+    if (bytes > EBB_BUDGET_CHARGE_MAX)
         return false;
     if (take_chunk(bytes))
         return true;
@@ -86,7 +86,7 @@ int ebb__ledger_heap_charge_slow(size_t bytes)
 {
     if (take_below_gate(bytes))
         return 0;
-    if (bytes > PTRDIFF_MAX || ebb__ledger_walk_slow(&ebb__ledger_heap, bytes) != 0)
+    if (bytes > EBB_BUDGET_CHARGE_MAX || ebb__ledger_walk_slow(&ebb__ledger_heap, bytes) != 0)
         return -ENOMEM;
     ledger_add(&ebb__ledger_heap.own, bytes);
     return 0;

@@ -95,6 +95,31 @@ static void a_cache_gives_way_to_queries(void)
     EXPECT_EQ(ebb_budget_level(), EBB_LEVEL_GREEN);
 }
 
+static void what_can_never_fit_evicts_nothing(void)
+{
+    struct cache cache = {0};
+    struct ebb_budget_account *query;
+    without_measuring();
+    EXPECT_EQ(ebb_budget_create(NULL, "cache", EBB_BUDGET_CACHE, &cache.account), 0);
+    EXPECT_EQ(ebb_budget_create(NULL, "query", EBB_BUDGET_QUERY, &query), 0);
+    const struct ebb_budget_shrinker shrinker = {sizeof(shrinker), cache.account, "pages", 200,
+                                                 droppable,        drop,          &cache};
+    EXPECT(ebb_budget_shrinker_add(&shrinker) >= 1);
+    while (cache.pages * PAGE_BYTES < MIB(200))
+        EXPECT_EQ(add_page(&cache), 0);
+    (void)ebb_budget_limit(ebb_budget_process(), EBB_BUDGET_SOFT, (int64_t)MIB(512));
+    void *block = ebb_malloc(1000);
+    EXPECT(ebb_realloc(block, (size_t)PTRDIFF_MAX - MIB(1)) == NULL && errno == ENOMEM);
+    EXPECT(ebb_malloc((size_t)PTRDIFF_MAX - MIB(1)) == NULL && errno == ENOMEM);
+    (void)ebb_budget_limit(ebb_budget_process(), EBB_BUDGET_HARD, (int64_t)MIB(1024));
+    EXPECT_EQ(ebb_budget_charge(query, MIB(10240)), -ENOMEM);
+    EXPECT(ebb_realloc(block, MIB(10240)) == NULL && errno == ENOMEM);
+    EXPECT_EQ(cache.asked, 0);
+    EXPECT_EQ(cache.pages * PAGE_BYTES, MIB(200));
+    ebb_free(block);
+    EXPECT_EQ(ebb_budget_check(), 0);
+}
+
 static void a_connection_counts_its_blocks(void)
 {
     struct ebb_budget_account *connection;
@@ -154,6 +179,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         CASE(a_cache_gives_way_to_queries),
+        CASE(what_can_never_fit_evicts_nothing),
         CASE(a_connection_counts_its_blocks),
         CASE(a_child_has_the_same_accounts),
         CASE(misuse_dies),

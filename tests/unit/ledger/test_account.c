@@ -67,9 +67,15 @@ static void errors_are_values(void)
     EXPECT_EQ(ebb__ledger_used(&ebb__ledger_process), 5);
     EXPECT_EQ(ebb__ledger_charge(deep, (size_t)PTRDIFF_MAX + 1), -ENOMEM);
     EXPECT_EQ(ebb__ledger_charge(deep, SIZE_MAX), -ENOMEM);
-    EXPECT_EQ(ebb__ledger_charge(deep, PTRDIFF_MAX - 10), 0); /* all there is, and not one byte above */
-    EXPECT_EQ(ebb__ledger_charge(deep, PTRDIFF_MAX), -ENOMEM);
-    EXPECT_EQ(ebb__ledger_charge(deep, 6), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_charge(deep, EBB_BUDGET_CHARGE_MAX + 1), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_charge_try(deep, EBB_BUDGET_CHARGE_MAX + 1), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_charge_credit(deep, EBB_BUDGET_CHARGE_MAX + 1), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_reserve(deep, EBB_BUDGET_CHARGE_MAX + 1), -ENOMEM);
+    for (size_t sum = 5; sum < (size_t)INT64_MAX - 9; sum += EBB_BUDGET_CHARGE_MAX)
+        EXPECT_EQ(ebb__ledger_charge(deep, ebb__min(EBB_BUDGET_CHARGE_MAX, INT64_MAX - 5 - sum)), 0);
+    EXPECT_EQ(ebb__ledger_charge(deep, 6), -ENOMEM); /* the sum is all that it can hold but 5 */
+    EXPECT_EQ(ebb__ledger_charge(deep, EBB_BUDGET_CHARGE_MAX), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_charge(deep, 5), 0);
     EXPECT_EQ(ebb__ledger_charge(deep, 0), 0);
     struct ebb_budget_stats stats = {.size_of_struct = 8};
     EXPECT_EQ(ebb__ledger_account_stats(deep, &stats), -EINVAL);

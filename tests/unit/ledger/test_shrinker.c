@@ -86,6 +86,36 @@ static void who_gives_a_part_is_asked_again(void)
     EXPECT_WHOLE();
 }
 
+static void what_can_never_fit_costs_nobody_anything(void)
+{
+    struct ebb_budget_account *pool = made(NULL, "pool"), *query = made(NULL, "query");
+    struct giver giver;
+    give_from(&giver, pool, 900, 1);
+    limited(&ebb__ledger_process, EBB_BUDGET_SOFT, 950);
+    limited(&ebb__ledger_process, EBB_BUDGET_HARD, 1000);
+    EXPECT_EQ(ebb__ledger_charge(query, 1001), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_charge_credit(query, 5000), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_reserve(query, 1001), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_heap_charge(1001), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_heap_charge(EBB_BUDGET_CHARGE_MAX), -ENOMEM);
+    EXPECT_EQ(stats_of(&ebb__ledger_process).hard_hits, 5);
+    EXPECT_EQ(stats_of(&ebb__ledger_process).refusals, 5);
+    /* What is reserved counts in the sum, and a charge of it and more is as large. */
+    EXPECT_EQ(ebb__ledger_reserve(query, 50), 0);
+    EXPECT_EQ(ebb__ledger_charge(query, 1001), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_release(query, 50), 50);
+    /* More than any sum is refused without a limit. */
+    limited(&ebb__ledger_process, EBB_BUDGET_HARD, (size_t)EBB_BUDGET_UNLIMITED);
+    EXPECT_EQ(ebb__ledger_charge(query, PTRDIFF_MAX), -ENOMEM);
+    EXPECT_EQ(ebb__ledger_heap_charge((size_t)PTRDIFF_MAX - MIB(1)), -ENOMEM);
+    EXPECT_EQ(giver.asked, 0);
+    EXPECT_EQ(stats_of(&ebb__ledger_process).soft_hits, 0);
+    EXPECT_EQ(ebb__ledger_used(query), 0);
+    EXPECT_EQ(ebb__ledger_charge(query, 1000), 0); /* what may fit is another matter */
+    EXPECT_EQ(giver.asked, 1);
+    EXPECT_WHOLE();
+}
+
 /* ---- many at a limit ---- */
 
 #define CHARGERS     4u
@@ -470,6 +500,7 @@ int main(void)
         CASE(classes_decide_between_equals),
         CASE(a_limit_asks_only_what_is_below_it),
         CASE(who_gives_a_part_is_asked_again),
+        CASE(what_can_never_fit_costs_nobody_anything),
         CASE(many_live_at_one_limit),
         CASE(a_soft_limit_asks_and_rests_when_refused),
         CASE(a_minimum_is_kept_but_at_last),
