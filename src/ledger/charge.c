@@ -343,10 +343,11 @@ static struct ebb_budget_account *ask_hard(struct plea *plea, struct ebb_budget_
     return blocked;
 }
 
-int ebb__ledger_walk_slow(struct ebb_budget_account *account, uint64_t bytes)
+/* `whole` is what the charge is about, of which `bytes` are not reserved. */
+static int plead(struct ebb_budget_account *account, uint64_t bytes, uint64_t whole)
 {
     struct plea plea = {.account = account, .bytes = bytes};
-    struct ebb_budget_account *blocked = never_fits(account, bytes);
+    struct ebb_budget_account *blocked = never_fits(account, whole);
     if (blocked != NULL) {
         note_hit(blocked);
     } else {
@@ -367,6 +368,11 @@ int ebb__ledger_walk_slow(struct ebb_budget_account *account, uint64_t bytes)
     return -ENOMEM;
 }
 
+int ebb__ledger_walk_slow(struct ebb_budget_account *account, uint64_t bytes)
+{
+    return plead(account, bytes, bytes);
+}
+
 /* ---- reservations ---- */
 
 static void change_reserved(struct ebb_budget_account *account, uint64_t bytes, bool more)
@@ -378,24 +384,37 @@ static void change_reserved(struct ebb_budget_account *account, uint64_t bytes, 
             ledger_sub(&account->reserved, bytes);
 }
 
-/* Turns what is reserved into what is charged; returns how much. */
-static uint64_t draw(struct ebb_budget_account *account, uint64_t bytes)
+/* Turns what is reserved into what is charged. All of it or nothing. */
+static bool draw(struct ebb_budget_account *account, uint64_t bytes)
 {
-    uint64_t drawn = ledger_take_most(&account->own_reserved, bytes);
-    if (drawn == 0)
-        return 0;
-    change_reserved(account, drawn, false);
-    ledger_add(&account->own, drawn);
-    return drawn;
+    uint64_t have = ledger_get(&account->own_reserved);
+    do {
+        if (have < bytes)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&account->own_reserved, &have, have - bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    change_reserved(account, bytes, false);
+    ledger_add(&account->own, bytes);
+    return true;
 }
 
-static void draw_back(struct ebb_budget_account *account, uint64_t drawn)
+/* The rest first, which may be refused after a long time; what is reserved last: until then others can draw on it, who were
+ * promised not to be refused. When they did, more is to be walked for, and it begins anew. */
+static EBB_NOINLINE int charge_reserved(struct ebb_budget_account *account, uint64_t bytes, bool may_plead)
 {
-    if (drawn == 0)
-        return;
-    ledger_sub(&account->own, drawn);
-    change_reserved(account, drawn, true);
-    ledger_add(&account->own_reserved, drawn);
+    for (;;) {
+        uint64_t reserved = ledger_get(&account->own_reserved), drawn = reserved < bytes ? reserved : bytes,
+                 rest = bytes - drawn;
+        if (rest != 0 &&
+            ebb__ledger_walk_first(account, rest, may_plead ? LEDGER_GATE : LEDGER_HARD) != NULL &&
+            (!may_plead || plead(account, rest, bytes) != 0))
+            return -ENOMEM;
+        if (draw(account, drawn)) {
+            ledger_add(&account->own, rest);
+            return 0;
+        }
+        retreat(account, NULL, rest);
+    }
 }
 
 EBB_INLINE bool is_chargeable(const struct ebb_budget_account *account, const char *caller)
@@ -446,16 +465,12 @@ int ebb__ledger_charge(struct ebb_budget_account *account, size_t bytes)
         return -EINVAL;
     if (bytes > EBB_BUDGET_CHARGE_MAX)
         return -ENOMEM;
-    uint64_t drawn = EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0) ? draw(account, bytes) : 0;
-    uint64_t rest = bytes - drawn;
-    if (rest == 0)
-        return 0;
-    if (EBB_UNLIKELY(ebb__ledger_walk_first(account, rest, LEDGER_GATE) != NULL) &&
-        ebb__ledger_walk_slow(account, rest) != 0) {
-        draw_back(account, drawn);
+    if (EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0))
+        return charge_reserved(account, bytes, true);
+    if (EBB_UNLIKELY(ebb__ledger_walk_first(account, bytes, LEDGER_GATE) != NULL) &&
+        ebb__ledger_walk_slow(account, bytes) != 0)
         return -ENOMEM;
-    }
-    ledger_add(&account->own, rest);
+    ledger_add(&account->own, bytes);
     return 0;
 }
 
@@ -465,12 +480,11 @@ int ebb__ledger_charge_try(struct ebb_budget_account *account, size_t bytes)
         return -EINVAL;
     if (bytes > EBB_BUDGET_CHARGE_MAX)
         return -ENOMEM;
-    uint64_t drawn = EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0) ? draw(account, bytes) : 0;
-    if (drawn != bytes && ebb__ledger_walk_first(account, bytes - drawn, LEDGER_HARD) != NULL) {
-        draw_back(account, drawn);
+    if (EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0))
+        return charge_reserved(account, bytes, false);
+    if (ebb__ledger_walk_first(account, bytes, LEDGER_HARD) != NULL)
         return -ENOMEM;
-    }
-    ledger_add(&account->own, bytes - drawn);
+    ledger_add(&account->own, bytes);
     return 0;
 }
 

@@ -116,6 +116,50 @@ static void what_can_never_fit_costs_nobody_anything(void)
     EXPECT_WHOLE();
 }
 
+/* ---- more than one level ---- */
+
+static struct ebb_budget_account *upper, *lower, *beside;
+
+/* ---- reservations ---- */
+
+static int of_the_reserved;
+
+static void draw_inside(struct giver *giver)
+{
+    giver->inside = NULL;
+    of_the_reserved = ebb__ledger_charge(lower, 50);
+}
+
+static void what_is_reserved_is_there_while_another_asks_for_more(void)
+{
+    struct giver giver;
+    upper = made(NULL, "upper");
+    lower = made(upper, "lower");
+    beside = made(upper, "beside");
+    limited(upper, EBB_BUDGET_HARD, 1000);
+    EXPECT_EQ(ebb__ledger_reserve(lower, 100), 0);
+    give_from(&giver, beside, 900, 1);
+    giver.inside = draw_inside;
+    EXPECT_EQ(ebb__ledger_charge(lower, 200), 0); /* half of it is not reserved */
+    EXPECT_EQ(of_the_reserved, 0);
+    EXPECT_EQ(ebb__ledger_used(lower), 250);
+    EXPECT_EQ(stats_of(lower).reserved_bytes, 0);
+    EXPECT_WHOLE();
+    /* The same when it is refused in the end: what is left stays reserved. */
+    ebb__ledger_uncharge(lower, 250);
+    limited(upper, EBB_BUDGET_HARD, ebb__ledger_used(upper) + 100);
+    EXPECT_EQ(ebb__ledger_reserve(lower, 100), 0);
+    giver.inside = draw_inside;
+    giver.part = 0;
+    of_the_reserved = 1;
+    EXPECT_EQ(ebb__ledger_charge(lower, 200), -ENOMEM);
+    EXPECT_EQ(of_the_reserved, 0);
+    EXPECT_EQ(ebb__ledger_used(lower), 50);
+    EXPECT_EQ(stats_of(lower).reserved_bytes, 50);
+    EXPECT_EQ(ebb__ledger_charge(lower, 50), 0);
+    EXPECT_WHOLE();
+}
+
 /* ---- many at a limit ---- */
 
 #define CHARGERS     4u
@@ -501,6 +545,7 @@ int main(void)
         CASE(a_limit_asks_only_what_is_below_it),
         CASE(who_gives_a_part_is_asked_again),
         CASE(what_can_never_fit_costs_nobody_anything),
+        CASE(what_is_reserved_is_there_while_another_asks_for_more),
         CASE(many_live_at_one_limit),
         CASE(a_soft_limit_asks_and_rests_when_refused),
         CASE(a_minimum_is_kept_but_at_last),
