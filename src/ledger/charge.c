@@ -220,17 +220,27 @@ uint64_t ebb__ledger_share(const struct ebb_budget_account *account, uint64_t wi
 
 /* ---- at a limit ---- */
 
-/* A charge in its second half. */
+/* A charge in its second half. Sets of levels are bits by depth. */
 struct plea {
     struct ebb_budget_account *account;
     uint64_t bytes;
+    uint32_t met;     /* levels whose hard limit was in the way */
+    uint32_t in_vain; /* of those, where nobody gave anything */
     bool is_final;    /* the last try says the truth: nothing was in flight */
 };
 
-static void note_hit(struct ebb_budget_account *blocked)
+static uint32_t level_bit(const struct ebb_budget_account *account)
 {
-    ledger_add(&ebb__ledger_cold(blocked)->hard_hits, 1);
-    LEDGER_COUNT(hard_hits, 1);
+    return UINT32_C(1) << ebb__ledger_cold(account)->depth;
+}
+
+static void note_met(struct plea *plea, struct ebb_budget_account *blocked)
+{
+    if (plea->met == 0)
+        LEDGER_COUNT(hard_hits, 1);
+    if ((plea->met & level_bit(blocked)) == 0)
+        ledger_add(&ebb__ledger_cold(blocked)->hard_hits, 1);
+    plea->met |= level_bit(blocked);
 }
 
 /* One thread at a time. What may be in the way and is not used: unspent credits, which are recalled; and what is in
@@ -325,18 +335,19 @@ static void ask_softly(struct ebb_budget_account *account, uint64_t bytes)
     }
 }
 
-/* The hard limit of *blocked is in the way. Gives back the level that is in the end, or NULL. */
+/* The hard limit of *blocked is in the way. Gives back the level that is in the end, or NULL. A level where nobody gave
+ * anything ends it, unless another one is in the way afterwards. */
 static struct ebb_budget_account *ask_hard(struct plea *plea, struct ebb_budget_account *blocked)
 {
     uint64_t deadline_ns = ebb__os_now_ns() + HARD_PATIENCE_NS;
-    bool go_on = true;
-    note_hit(blocked);
-    for (unsigned round = 0; round < HARD_ROUNDS_MAX && go_on && blocked != NULL; round++) {
+    for (unsigned round = 0; round < HARD_ROUNDS_MAX && blocked != NULL; round++) {
+        note_met(plea, blocked);
+        if ((plea->in_vain & level_bit(blocked)) != 0 || ebb__os_now_ns() >= deadline_ns)
+            break;
         size_t wanted = missing(blocked, plea->bytes, ledger_get(&blocked->hard));
-        if (wanted != 0)
-            go_on = note_reclaimed(
-                        blocked, ebb__ledger_reclaim(blocked, wanted, EBB_URGENCY_HARD, deadline_ns)) != 0 &&
-                    ebb__os_now_ns() < deadline_ns;
+        if (wanted != 0 &&
+            note_reclaimed(blocked, ebb__ledger_reclaim(blocked, wanted, EBB_URGENCY_HARD, deadline_ns)) == 0)
+            plea->in_vain |= level_bit(blocked);
         /* Also when nothing was given: somebody else may have uncharged meanwhile. */
         blocked = try_exactly(plea, LEDGER_HARD);
     }
@@ -348,9 +359,7 @@ static int plead(struct ebb_budget_account *account, uint64_t bytes, uint64_t wh
 {
     struct plea plea = {.account = account, .bytes = bytes};
     struct ebb_budget_account *blocked = never_fits(account, whole);
-    if (blocked != NULL) {
-        note_hit(blocked);
-    } else {
+    if (blocked == NULL) {
         if (try_exactly(&plea, LEDGER_GATE) == NULL)
             return 0;
         look_first(account, bytes);
@@ -363,6 +372,7 @@ static int plead(struct ebb_budget_account *account, uint64_t bytes, uint64_t wh
         if (blocked == NULL)
             return 0;
     }
+    note_met(&plea, blocked);
     ledger_add(&ebb__ledger_cold(blocked)->refusals, 1);
     LEDGER_COUNT(refusals, 1);
     return -ENOMEM;

@@ -120,6 +120,74 @@ static void what_can_never_fit_costs_nobody_anything(void)
 
 static struct ebb_budget_account *upper, *lower, *beside;
 
+static void make_two_levels(void)
+{
+    upper = made(NULL, "upper");
+    lower = made(upper, "lower");
+    beside = made(upper, "beside");
+    limited(upper, EBB_BUDGET_HARD, 1000);
+    limited(lower, EBB_BUDGET_HARD, 500);
+}
+
+static void each_level_counts_that_it_was_met(void)
+{
+    struct giver giver;
+    make_two_levels();
+    EXPECT_EQ(ebb__ledger_charge(beside, 600), 0);
+    EXPECT_EQ(ebb__ledger_charge(lower, 150), 0);
+    give_from(&giver, lower, 250, 1);
+    /* The lower one is in the way, gives all it has, and then the upper one is. */
+    EXPECT_EQ(ebb__ledger_charge(lower, 300), -ENOMEM);
+    EXPECT_EQ(giver.has, 0);
+    EXPECT_EQ(stats_of(lower).hard_hits, 1);
+    EXPECT_EQ(stats_of(lower).refusals, 0);
+    EXPECT_EQ(stats_of(upper).hard_hits, 1);
+    EXPECT_EQ(stats_of(upper).refusals, 1);
+    EXPECT_EQ(whole().hard_hits, 1);
+    EXPECT_EQ(whole().refusals, 1);
+    EXPECT_WHOLE();
+}
+
+static void move_it_beside(struct giver *giver)
+{
+    giver->inside = NULL;
+    ebb__ledger_uncharge(lower, 300);
+    EXPECT_EQ(ebb__ledger_charge(beside, 300), 0);
+}
+
+static void the_next_level_is_asked_although_one_gave_nothing(void)
+{
+    struct giver stubborn, generous;
+    make_two_levels();
+    EXPECT_EQ(ebb__ledger_charge(lower, 300), 0);
+    give_from(&stubborn, lower, 100, 1);
+    give_from(&generous, beside, 400, 2);
+    stubborn.part = 0;
+    stubborn.inside = move_it_beside; /* as if somebody else had done it meanwhile */
+    EXPECT_EQ(ebb__ledger_charge(lower, 400), 0);
+    EXPECT_EQ(generous.asked, 1);
+    EXPECT_EQ(ebb__ledger_charge(lower, 1), -ENOMEM); /* nobody gives below it, which ends it */
+    EXPECT_EQ(generous.asked, 1);
+    EXPECT_WHOLE();
+}
+
+static void a_limit_that_rests_does_not_count(void)
+{
+    struct giver giver;
+    upper = made(NULL, "upper");
+    lower = made(upper, "lower");
+    limited(lower, EBB_BUDGET_SOFT, 100);
+    EXPECT_EQ(ebb__ledger_charge(lower, 200), 0); /* nobody gives: it rests */
+    EXPECT_EQ(stats_of(lower).soft_hits, 1);
+    give_from(&giver, upper, 200, 1);
+    limited(upper, EBB_BUDGET_SOFT, 400);
+    EXPECT_EQ(ebb__ledger_charge(lower, 100), 0);
+    EXPECT_EQ(stats_of(upper).soft_hits, 1);
+    EXPECT_EQ(stats_of(lower).soft_hits, 1);
+    EXPECT_EQ(whole().soft_hits, 2);
+    EXPECT_WHOLE();
+}
+
 /* ---- reservations ---- */
 
 static int of_the_reserved;
@@ -545,6 +613,9 @@ int main(void)
         CASE(a_limit_asks_only_what_is_below_it),
         CASE(who_gives_a_part_is_asked_again),
         CASE(what_can_never_fit_costs_nobody_anything),
+        CASE(each_level_counts_that_it_was_met),
+        CASE(the_next_level_is_asked_although_one_gave_nothing),
+        CASE(a_limit_that_rests_does_not_count),
         CASE(what_is_reserved_is_there_while_another_asks_for_more),
         CASE(many_live_at_one_limit),
         CASE(a_soft_limit_asks_and_rests_when_refused),
