@@ -66,14 +66,15 @@ EBB_API struct ebb_budget_account *ebb_budget_untracked(void);
 enum ebb_budget_class { EBB_BUDGET_ESSENTIAL = 0, EBB_BUDGET_QUERY, EBB_BUDGET_CACHE, EBB_BUDGET_SLACK };
 
 /* An account without limits below `parent` (NULL: the process). The name is copied, its first 31 bytes; NULL is "".
- * -EINVAL (class; `parent` is untracked), -E2BIG (the 16th level below the process), -ENOMEM (no memory for the table, or the
+ * -EINVAL (class; `parent` is untracked), -E2BIG (the 17th level below the process), -ENOMEM (no memory for the table, or the
  * table is full: room for more than 100,000, or for 8,000 where address
  * space is short). Cost: a lock; a system call for each 256 accounts. */
 EBB_API int ebb_budget_create(struct ebb_budget_account *parent, const char *name,
                               enum ebb_budget_class account_class, struct ebb_budget_account **ret_account);
 
 /* Ends an account. NULL is allowed. -EBUSY while it has accounts below it, bytes, a reservation or a shrinker; -EINVAL for
- * the three that are always there. Unspent credits are recalled, they do not count. Nobody else may be using the account. */
+ * the three that are always there. Unspent credits are recalled, they do not count; where a thread is just giving some back
+ * that is waited for, up to 0.1 s. Nobody else may be using the account. */
 EBB_API int ebb_budget_destroy(struct ebb_budget_account *account);
 
 /* ---- charging ---- */
@@ -83,10 +84,13 @@ EBB_API int ebb_budget_destroy(struct ebb_budget_account *account);
 #define EBB_BUDGET_CHARGE_MAX ((size_t)1 << 52)
 
 /* Takes room for `bytes`, in the account and all above it. Over a soft limit: memory is reclaimed first, for at most 2 ms (and
- * the time that the kernel needs to take back the heap's free memory), then the charge is allowed. Over a hard limit: unspent credits are recalled, memory is reclaimed, for at most 100 ms, and
- * when that was not enough, -ENOMEM, and nothing was charged. What the account has reserved is drawn on first. -EINVAL (the
+ * the time that the kernel needs to take back the heap's free memory), then the charge is allowed. Over a hard limit: unspent
+ * credits are recalled, memory is reclaimed, for at most 100 ms, and when that was not enough, -ENOMEM, and nothing was charged.
+ * Nobody is asked for what can never fit: more than EBB_BUDGET_CHARGE_MAX, or than a hard limit on the way, is refused at once.
+ * Before any other refusal, bytes that a thread was interrupted with on their way back are waited for, up to 0.1 s. What the
+ * account has reserved is drawn on first. -EINVAL (the
  * heap and untracked, which nobody charges from outside). Cost: one atomic operation for each level up to the process and
- * one more, some 150 instructions. Many threads that charge small sizes should charge by credit. */
+ * one more, some 140 instructions. Many threads that charge small sizes should charge by credit. */
 EBB_API int ebb_budget_charge(struct ebb_budget_account *account, size_t bytes);
 
 /* Gives room back. Never fails, never reclaims, takes no lock. Dies when the account itself was charged for less. */
@@ -104,7 +108,8 @@ EBB_API void ebb_budget_uncharge_credit(struct ebb_budget_account *account, size
 EBB_API void ebb_budget_thread_flush(void);
 
 /* Takes room under all limits without using it, so that later charges of this account (not of accounts below it) cannot be
- * refused until it is drawn. Errors and cost as ebb_budget_charge(). Several reservations of one account add up. */
+ * refused until it is drawn; a charge that is larger holds none of it while it waits. Errors and cost as
+ * ebb_budget_charge(). Several reservations of one account add up. */
 EBB_API int ebb_budget_reserve(struct ebb_budget_account *account, size_t bytes);
 
 /* Gives back what is left of the reservation, at most `bytes`. Returns how much that was. */
@@ -189,7 +194,8 @@ struct ebb_budget_shrinker {
     /* Gives back about `bytes`, less when CLOCK_MONOTONIC reaches `deadline_ns`, and uncharges them. Returns what it gave,
      * 0 when it cannot. Called by any thread that charges or allocates, and by the library's own, which has none of the program's
      * descriptors; never by two at once and never from inside itself. May charge, uncharge, allocate and free; none of that reclaims. It
-     * must return: a thread that ends inside keeps it busy for ever. Must not wait for a lock that a thread may hold while it charges: try
+     * must return: a thread that ends, is cancelled or jumps out inside (of this or of estimate) keeps it busy for ever, and
+     * ebb_budget_shrinker_remove() then waits for ever. Must not wait for a lock that a thread may hold while it charges: try
      * it, and give less. */
     size_t (*shrink)(void *context, size_t bytes, enum ebb_budget_urgency urgency, uint64_t deadline_ns);
     void *context;
@@ -203,7 +209,7 @@ EBB_API int ebb_budget_shrinker_add(const struct ebb_budget_shrinker *shrinker);
  * inside itself). Do not call it with a lock held that the shrinker may wait for. */
 EBB_API int ebb_budget_shrinker_remove(int number);
 
-/* Sets the price and returns the one before; a negative value asks. -ENOENT. */
+/* Sets the price and returns the one before; a negative value asks. -ENOENT (no such number), -EINVAL (above UINT32_MAX). */
 EBB_API int64_t ebb_budget_shrinker_price(int number, int64_t price);
 
 /* Asks the shrinkers of `account` (NULL: the process) and of accounts below it, cheapest first, until `bytes` have been

@@ -28,9 +28,19 @@
  *
  * Charging an account. The first try looks at each level (is there room below the gate?), then adds to each by
  * compare-and-swap, so that `taken` never passes a gate for an instant, whoever looks. Where it fails half way it takes
- * back what it added. The second half, once the first try has failed: recall the unspent credits, ask shrinkers, and try
- * again by the hard limits alone, one thread at a time and once more whenever somebody took back meanwhile: nobody is
- * refused because of a charge that was itself refused. Where no limit is set the addition is unconditional.
+ * back what it added. The second half, once the first try has failed: what no hard limit can ever hold is refused at once; else
+ * recall the unspent credits, ask shrinkers, and try again by the hard limits alone, one thread at a time. Where no limit is set
+ * the addition is unconditional: a charge is at most 2^52 bytes, so 2048 threads would have to be in the middle of the largest
+ * ones, with sums near INT64_MAX, for a sum to become negative.
+ *
+ * Refusals are exact. Bytes that count and are neither used nor to be found by a recall are in flight: taken out of a slot or the
+ * room by who gives them back, granted and not in their slot, added by half a walk near a limit. One word counts the
+ * flights that are on and those that have ended; only slow paths touch it. Nobody is refused until it failed twice in a row with nothing
+ * to recall and nothing in flight; a thread that is interrupted with bytes in flight is waited for, up to 0.1 s. Not seen
+ * is half a walk that began more than a MiB from all gates and is refused all the same.
+ *
+ * Reservations. Who charges more than is reserved walks for the rest first and draws last, all of the part or nothing: while he asks
+ * shrinkers, what is reserved is there for others.
  *
  * Soft limits. When nobody gave anything the limit rests for 0.1 s: until then the hard limits alone count on that level,
  * so that an account that stays above its soft limit for long is charged as fast as any other.
@@ -66,14 +76,16 @@
  * a wide shrinker, which holds memory of many accounts below its own (regions do), and is told which must become smaller.
  *
  * Costs, in instructions on x86-64 (tests/unit/ledger/test_cost.c counts them): the heap's charge 4 and its uncharge 6, one
- * of them atomic; by credit 29 and 25, one of them atomic, on a line of the thread's own; a walk 145 for an account right
- * below the process, two of them atomic and one for its own sum, and 36 for each level more. 256 bytes for each account and
+ * of them atomic; by credit 29 and 25, one of them atomic, on a line of the thread's own; a walk 135 for an account right
+ * below the process, two of them atomic and one for its own sum, and 32 for each level more; near a limit two atomic ones more, on a
+ * line that all share. 256 bytes for each account and
  * each thread that ever held a credit at the same time.
  *
  * Failure. Without memory for the table no account can be made (-ENOMEM), and threads charge without credits.
  *
  * Fork. In the child: locks and shrinkers' words are reset, credits of other threads go back, and the sums of parents are
- * made again from what is below them, because a thread of the parent may have been in the middle of a walk. At most one
+ * made again from what is below them, because a thread of the parent may have been in the middle of a walk; where one held the lock,
+ * the free lists, counts and gates too. At most one
  * grant for each such thread stays behind as used.
  */
 #ifndef EBB_LEDGER_H
@@ -98,7 +110,8 @@ int ebb__ledger_heap_charge_slow(size_t bytes);
 void ebb__ledger_heap_uncharge_slow(void);
 
 /* Before memory is backed. 0, or -ENOMEM after what ebb_budget_charge() does at a limit.
- * pre: no lock of ours is held (shrinkers are called), bytes <= PTRDIFF_MAX */
+ * pre: no lock of ours is held (shrinkers are called). What is above EBB_BUDGET_CHARGE_MAX is refused, but must not be asked for by
+ * many at once: the room holds the sum of what they ask for. */
 EBB_INLINE int ebb__ledger_heap_charge(size_t bytes)
 {
     if (EBB_LIKELY(__atomic_sub_fetch(&ebb__ledger_room.room, (int64_t)bytes, __ATOMIC_RELAXED) >= 0))
