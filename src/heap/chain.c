@@ -265,14 +265,14 @@ static void *take_long(size_t units, unsigned align, bool *ret_clean, struct nee
     return start;
 }
 
-void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean)
+void *ebb__chain_take(size_t units, unsigned align_extents, enum ebb_room room, bool *ret_clean)
 {
     size_t k = ebb__div_up(units, EBB_EXTENT_UNITS);
     bool is_long = k + align_extents - 1 > DATA_EXTENTS;
     EBB_ASSERT(units > EBB_EXTENT_UNITS && align_extents <= EBB_GROUP_EXTENTS / 2);
     if (k >= (size_t)EBB_GROUPS_MAX * EBB_GROUP_EXTENTS)
         return NULL; /* more than all address space that the tables can describe */
-    struct need need = {.pass = {0}};
+    struct need need = {.pass = {.room = room}};
     for (bool committed_only = false;;) {
         need.pass.wanted_units = 0;
         ebb__lock_take(&ebb__space_lock);
@@ -286,10 +286,10 @@ void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean)
             ebb__gate_leave(&need.pass);
             return p;
         }
-        size_t room = is_long ? ebb__align_up((k + 1) * EBB_EXTENT_BYTES, EBB_GROUP_BYTES) + EBB_GROUP_BYTES
+        size_t more = is_long ? ebb__align_up((k + 1) * EBB_EXTENT_BYTES, EBB_GROUP_BYTES) + EBB_GROUP_BYTES
                               : (k + align_extents) * EBB_EXTENT_BYTES;
         int rc =
-            need.commit != NULL ? ebb__space_commit(need.commit, need.end) : ebb__space_reserve(room, seen);
+            need.commit != NULL ? ebb__space_commit(need.commit, need.end) : ebb__space_reserve(more, seen);
         if (rc != 0 && is_long)
             return NULL;
         committed_only = rc != 0;
@@ -370,11 +370,11 @@ static bool resize_locked(void *start, size_t old_units, size_t new_units, struc
     return true;
 }
 
-bool ebb__chain_resize(void *start, size_t old_units, size_t new_units)
+bool ebb__chain_resize(void *start, size_t old_units, size_t new_units, enum ebb_room room)
 {
     if (ebb__chain_crosses(start, old_units) || ebb__chain_crosses(start, new_units))
         return false;
-    struct need need = {.pass = {0}};
+    struct need need = {.pass = {.room = room}};
     for (;;) {
         need.pass.wanted_units = 0;
         ebb__lock_take(&ebb__space_lock);

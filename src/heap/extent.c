@@ -382,10 +382,11 @@ static void *take_locked(enum ebb_kind kind, unsigned n, unsigned align, uint64_
     return run;
 }
 
-void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed)
+void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, enum ebb_room room,
+                       uint64_t *ret_backed)
 {
     EBB_ASSERT(n >= 1 && n <= EBB_EXTENT_UNITS && ebb__is_pow2(align) && align <= EBB_EXTENT_UNITS);
-    struct need need = {.pass = {0}};
+    struct need need = {.pass = {.room = room}};
     for (bool committed_only = false;;) {
         need.pass.wanted_units = 0;
         ebb__lock_take(&ebb__space_lock);

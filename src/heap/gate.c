@@ -10,6 +10,9 @@
  *     space lock:  find a run;  charge;  take it                     no room: leave
  *     no lock:     make room  ->  look again, or NULL
  *
+ * Room is made only for what somebody must have. What can be done without (caches and magazines, blocks taken in advance, room for
+ * growth) is had where there is room, so that nobody's memory goes for it, and free() never waits.
+ *
  * Where memory is backed without asking (a purge that the kernel refused, what the sweeper claims for a moment) and where it goes
  * back, the ledger is told at the end of the turn. Memory in the lane is charged by lane.c, the same way.
  *
@@ -35,6 +38,8 @@ bool ebb__gate_spend(struct ebb_pass *pass, size_t units)
 bool ebb__gate_open(struct ebb_pass *pass, size_t block_bytes)
 {
     size_t more = pass->wanted_units - pass->paid_units;
+    if (pass->room == EBB_IF_ROOM)
+        return false;
     pass->wanted_units = 0;
     for (;;) {
         if (ebb__ledger_heap_charge(more * EBB_UNIT_BYTES) == 0) {

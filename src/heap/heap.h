@@ -21,12 +21,21 @@
  * tries again. */
 int ebb__heap_init(void);
 
+/* What may be done for a block when a limit of the ledger is in its way. */
+enum ebb_room {
+    EBB_MAKE_ROOM, /* free memory goes back, then others are asked for theirs; before the block is refused */
+    EBB_IF_ROOM    /* nothing: the block can be done without. Nobody is asked, nobody waits */
+};
+
 /* ---- blocks of a size class ---- */
 
 /* Takes up to `want` blocks of class c, lowest addresses last, so that a stack of them hands out rising
  * addresses. Returns how many, 0 when the kernel or the ledger refuses memory; what lies behind them in ret_blocks means nothing. Cost: one lock, one bit operation a block.
  */
 unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want);
+
+/* The same with EBB_IF_ROOM. The other one makes room for its first block alone. */
+unsigned ebb__heap_take_if_room(unsigned c, void **ret_blocks, unsigned want);
 
 /* Takes `count` blocks of class c back. Dies, naming the block, when one of them is free already or none of
  * ours; `caller` is the function named in that line. */

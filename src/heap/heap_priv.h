@@ -152,6 +152,7 @@ struct span {
 
 #define EBB_DESC_BYTES 32u
 EBB_STATIC_ASSERT(sizeof(struct slab) == 16, "a slab of k units has (32 k - 16) * 8 bits for its blocks");
+#define EBB_SLAB_WORDS_MAX ((16u * EBB_DESC_BYTES - sizeof(struct slab)) / 8)
 EBB_STATIC_ASSERT(sizeof(struct span) == EBB_DESC_BYTES, "one descriptor");
 
 /* The metadata has no blocks, so its own descriptors, the first 16 KiB, say nothing: group and extents take their place. Where
@@ -264,6 +265,7 @@ EBB_INLINE size_t ebb__space_used_units(void)
 struct ebb_pass {
     size_t wanted_units; /* that there was no room for */
     size_t paid_units;   /* charged, and not taken yet */
+    enum ebb_room room;
 };
 
 bool ebb__gate_spend(struct ebb_pass *pass, size_t units);
@@ -282,8 +284,8 @@ EBB_INLINE bool ebb__gate_admits(struct ebb_pass *pass, size_t units)
     return true;
 }
 
-/* Pays for what was wanted, part of a block of block_bytes, which may mean giving back what is free. False: there is no room,
- * the block is refused. pre: no lock of ours held */
+/* Pays for what was wanted, part of a block of block_bytes, which may mean giving back what is free, or asking others to; not with
+ * EBB_IF_ROOM. False: there is no room, the block is refused. pre: no lock of ours held */
 bool ebb__gate_open(struct ebb_pass *pass, size_t block_bytes);
 
 /* Gives back what was paid for and not taken. Any lock may be held. */
@@ -373,7 +375,8 @@ EBB_INLINE bool ebb__is_inside(const void *p)
 /* A run of n <= 512 units for a block of this kind, aligned to align units (a power of two). Marks it used
  * and backed. ret_backed, when not NULL, gets the units (bit i: unit i of the run) that were backed before:
  * the others are zero. NULL when the kernel refuses memory. Takes the space lock. */
-void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed);
+void *ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, enum ebb_room room,
+                       uint64_t *ret_backed);
 
 /* Gives n units back, all in one extent, and clears the map entry of the first. Takes the space lock. */
 void ebb__extent_give(void *start, unsigned n);
@@ -427,7 +430,7 @@ unsigned ebb__run_class(unsigned run); /* largest class whose runs are all <= ru
 
 /* units > 512, aligned to align_extents extents (a power of two up to 32). *ret_clean: all of it reads as
  * zero. NULL when the kernel refuses memory. Takes the space lock. */
-void *ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean);
+void *ebb__chain_take(size_t units, unsigned align_extents, enum ebb_room room, bool *ret_clean);
 
 /* The units of the run that a chain has in all: a long one reaches to the end of its last group. */
 size_t ebb__chain_extent_units(const void *start, size_t units);
@@ -438,7 +441,7 @@ void ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_
 
 /* Changes the length of any run of units in place, within its group. false: as before. Takes the space lock.
  */
-bool ebb__chain_resize(void *start, size_t old_units, size_t new_units);
+bool ebb__chain_resize(void *start, size_t old_units, size_t new_units, enum ebb_room room);
 
 /* True when a run of so many units from here reaches into another group. */
 bool ebb__chain_crosses(const void *start, size_t units);

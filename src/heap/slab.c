@@ -25,7 +25,9 @@
  * slab, made while there is one, is a grown one. An empty seed is kept only while the class has nothing else.
  *
  * Holes. A unit of the slab whose blocks are all free can be purged while the others are in use (sweep.c): it is then a hole,
- * which holds no memory until a block of it is handed out.
+ * which holds no memory until a block of it is handed out. Far from a limit holes are filled as they come, for low addresses in
+ * full slabs let other pages run empty. Where the gate keeps one closed, blocks that hold memory come first, wherever they are, then
+ * a slab from free units that do; only then somebody is asked to make room.
  */
 #include "heap/heap_priv.h"
 
@@ -114,11 +116,11 @@ EBB_COLD static void stir(const char *start)
 }
 
 /* Carves a slab; it is in no list yet. No lock held. */
-static void *make_slab(unsigned c, bool seed)
+static void *make_slab(unsigned c, bool seed, enum ebb_room room)
 {
     unsigned units = seed ? 1 : ebb__classes[c].units;
     uint64_t backed[1];
-    char *start = ebb__extent_take(EBB_KIND_SLAB, units, 1, backed);
+    char *start = ebb__extent_take(EBB_KIND_SLAB, units, 1, room, backed);
     if (start == NULL)
         return NULL;
     struct slab *s = ebb__desc_of(start);
@@ -154,7 +156,7 @@ void ebb__slab_free(void *slab_start, unsigned units)
     EBB_COUNT(slabs_freed, 1);
 }
 
-/* ---- taking ---- */
+/* ---- blocks and units ---- */
 
 /* The units that block `index` touches, as bits. */
 static unsigned units_of_block(const struct ebb_class *class, unsigned index)
@@ -164,80 +166,166 @@ static unsigned units_of_block(const struct ebb_class *class, unsigned index)
     return ((2u << last) - 1) & ~((1u << first) - 1);
 }
 
-/* Frees those of the blocks again, taken just now, that touch these units. Returns how many stay. */
-static unsigned untake(struct slab *s, uintptr_t start, void **blocks, unsigned count, unsigned units)
+/* The same of one that was just taken. */
+static unsigned units_of(const struct ebb_class *class, uintptr_t start, const void *block)
+{
+    return units_of_block(class, ebb__block_index((uint32_t)((uintptr_t)block - start), class->magic));
+}
+
+/* The blocks that touch units [from, to): the first, and in *ret_count how many. */
+static unsigned blocks_touching(const struct slab *s, unsigned from, unsigned to, unsigned *ret_count)
+{
+    const struct ebb_class *class = &ebb__classes[s->code];
+    unsigned blocks = ebb__slab_blocks(s);
+    unsigned first = ebb__block_index(from << EBB_UNIT_SHIFT, class->magic);
+    unsigned last = ebb__block_index((to << EBB_UNIT_SHIFT) - 1, class->magic);
+    last = last < blocks ? last : blocks - 1;
+    *ret_count = last + 1 - first;
+    return first;
+}
+
+/* The same for the lowest run of `units`, which is taken out of them. */
+static unsigned take_out_run(const struct slab *s, unsigned *units, unsigned *ret_count)
+{
+    unsigned from = (unsigned)__builtin_ctz(*units), to = from + (unsigned)__builtin_ctz(~(*units >> from));
+    *units &= ~((1u << to) - 1);
+    return blocks_touching(s, from, to, ret_count);
+}
+
+/* ---- taking ---- */
+
+/* Frees those of the blocks again, taken just now, that touch holes. Returns how many stay. */
+static unsigned untake(struct slab *s, uintptr_t start, void **blocks, unsigned count)
 {
     const struct ebb_class *class = &ebb__classes[s->code];
     unsigned kept = 0;
     for (unsigned i = 0; i < count; i++) {
-        unsigned index = ebb__block_index((uint32_t)((uintptr_t)blocks[i] - start), class->magic);
-        if ((units_of_block(class, index) & units) == 0) {
+        if ((units_of(class, start, blocks[i]) & s->holes) == 0) {
             blocks[kept++] = blocks[i];
             continue;
         }
+        unsigned index = ebb__block_index((uint32_t)((uintptr_t)blocks[i] - start), class->magic);
         s->free[index / 64] |= UINT64_C(1) << (index % 64);
         s->nfree++;
     }
     return kept;
 }
 
-/* Blocks that were just taken may lie in holes: these hold memory again from now on, if the gate lets them. Returns how many
- * blocks stay taken; pass->wanted_units says what it did not. The bin's lock held. */
+/* These holes of the slab hold memory again from now on, if the gate lets them. */
+static bool fill(struct slab *s, uintptr_t start, unsigned units, struct ebb_pass *pass)
+{
+    if (EBB_UNLIKELY(!ebb__extent_refill((void *)start, units, pass)))
+        return false;
+    s->holes = (uint16_t)(s->holes & ~units);
+    return true;
+}
+
+/* Blocks that were just taken may lie in holes, which are filled: all of them, else as many as there is room for. Returns how
+ * many blocks stay taken; pass->wanted_units says what the first of the others lacks. The bin's lock held. */
 EBB_NOINLINE static unsigned fill_holes(struct slab *s, uintptr_t start, void **blocks, unsigned count,
                                         struct ebb_pass *pass)
 {
     const struct ebb_class *class = &ebb__classes[s->code];
     unsigned touched = 0;
     for (unsigned i = 0; i < count; i++)
-        touched |=
-            units_of_block(class, ebb__block_index((uint32_t)((uintptr_t)blocks[i] - start), class->magic));
+        touched |= units_of(class, start, blocks[i]);
     touched &= s->holes;
-    if (touched == 0)
+    if (touched == 0 || EBB_LIKELY(fill(s, start, touched, pass)))
         return count;
-    if (EBB_UNLIKELY(!ebb__extent_refill((void *)start, touched, pass)))
-        return untake(s, start, blocks, count, touched);
-    s->holes = (uint16_t)(s->holes & ~touched);
-    return count;
+    pass->wanted_units = 0;
+    for (unsigned i = 0; i < count && pass->wanted_units == 0; i++) {
+        unsigned units = units_of(class, start, blocks[i]) & s->holes;
+        if (units != 0)
+            (void)fill(s, start, units, pass);
+    }
+    return untake(s, start, blocks, count);
 }
 
-/* Takes up to `want` of the lowest free blocks of a slab; fewer than it has only when pass->wanted_units says why. */
-static unsigned take_from(struct slab *s, uintptr_t start, void **ret_blocks, unsigned want,
-                          struct ebb_pass *pass)
+/* Takes `count` of the lowest free blocks of a slab, but for those in `spared`, a bitmap like the slab's; NULL: none.
+ * pre: it has so many */
+EBB_INLINE void take_lowest(struct slab *s, uintptr_t start, void **ret_blocks, unsigned count,
+                            const uint64_t *spared)
 {
-    const struct ebb_class *class = &ebb__classes[s->code];
-    size_t bytes = class->bytes;
+    size_t bytes = ebb__classes[s->code].bytes;
     unsigned got = 0;
-    for (unsigned w = 0; got < want && got < s->nfree; w++) {
-        uint64_t word = s->free[w];
+    for (unsigned w = 0; got < count; w++) {
+        uint64_t aside = spared != NULL ? s->free[w] & spared[w] : 0, word = s->free[w] & ~aside;
         uintptr_t at = start + w * 64 * bytes;
-        while (word != 0 && got < want) {
+        while (word != 0 && got < count) {
             ret_blocks[got++] = (void *)(at + ebb__ctz(word) * bytes);
             word &= word - 1;
         }
-        s->free[w] = word;
+        s->free[w] = word | aside;
     }
-    s->nfree = (uint16_t)(s->nfree - got);
+    s->nfree = (uint16_t)(s->nfree - count);
     if (s->heat != 0)
         s->heat = EBB_SLAB_HOT;
+}
+
+/* Up to `want` of the lowest free blocks; fewer than there are only when pass->wanted_units says why. */
+static unsigned take_from(struct slab *s, uintptr_t start, void **ret_blocks, unsigned want,
+                          struct ebb_pass *pass)
+{
+    unsigned got = want < s->nfree ? want : s->nfree;
+    take_lowest(s, start, ret_blocks, got, NULL);
     if (EBB_UNLIKELY(s->holes != 0))
         got = fill_holes(s, start, ret_blocks, got, pass);
     return got;
 }
 
-/* As much as the bin's slabs have, up to the first one whose holes the gate keeps closed: then pass->wanted_units is set. Lock held. */
+/* Up to `want` of those that hold memory. */
+static unsigned take_backed_from(struct slab *s, uintptr_t start, void **ret_blocks, unsigned want)
+{
+    uint64_t in_holes[EBB_SLAB_WORDS_MAX];
+    unsigned blocks = ebb__slab_blocks(s), count;
+    memset(in_holes, 0, ebb__div_up(blocks, 64) * sizeof(in_holes[0]));
+    for (unsigned holes = s->holes; holes != 0;) {
+        unsigned first = take_out_run(s, &holes, &count);
+        ebb__bitmap_set(in_holes, first, count);
+    }
+    unsigned backed = s->nfree - ebb__bitmap_count(in_holes, 0, blocks); /* all in holes are free: H9 */
+    unsigned got = want < backed ? want : backed;
+    take_lowest(s, start, ret_blocks, got, in_holes);
+    return got;
+}
+
+/* Takes from one slab of the bin; `pass` NULL: only what holds memory. Lock held. */
+EBB_INLINE unsigned take_of_bin(struct bin *bin, uint32_t id, void **ret_blocks, unsigned want,
+                                struct ebb_pass *pass)
+{
+    uintptr_t start;
+    struct slab *s = ebb__slab_at(id, &start);
+    unsigned was_empty = s->nfree == ebb__slab_blocks(s);
+    unsigned got = pass != NULL ? take_from(s, start, ret_blocks, want, pass)
+                                : take_backed_from(s, start, ret_blocks, want);
+    bin->empty_count -= was_empty & (s->nfree != ebb__slab_blocks(s));
+    relink(bin, s, id);
+    return got;
+}
+
+/* What holds memory in any slab. A slab from which something is taken may change to a list of fuller ones, where this has been
+ * already. Cost: a look at each slab with free blocks, until there is enough. Lock held. */
+EBB_COLD static unsigned take_backed(struct bin *bin, void **ret_blocks, unsigned want)
+{
+    unsigned got = 0;
+    for (unsigned lists = bin->nonempty; lists != 0; lists &= lists - 1)
+        for (uint32_t id = bin->lists[__builtin_ctz(lists)], next; id != 0 && got < want; id = next) {
+            next = slab_of_id(id)->next;
+            got += take_of_bin(bin, id, ret_blocks + got, want - got, NULL);
+        }
+    return got;
+}
+
+/* As much as the bin's slabs have, the fullest first, until the gate keeps a hole closed: then pass->wanted_units is set, and what
+ * holds memory elsewhere is taken. Lock held. */
 static unsigned take_locked(struct bin *bin, void **ret_blocks, unsigned want, struct ebb_pass *pass)
 {
     unsigned got = 0;
     pass->wanted_units = 0;
-    while (got < want && bin->nonempty != 0 && pass->wanted_units == 0) {
-        uint32_t id = bin->lists[__builtin_ctz(bin->nonempty)];
-        uintptr_t start;
-        struct slab *s = ebb__slab_at(id, &start);
-        unsigned was_empty = s->nfree == ebb__slab_blocks(s);
-        got += take_from(s, start, ret_blocks + got, want - got, pass);
-        bin->empty_count -= was_empty & (s->nfree != ebb__slab_blocks(s));
-        relink(bin, s, id);
-    }
+    while (got < want && bin->nonempty != 0 && pass->wanted_units == 0)
+        got += take_of_bin(bin, bin->lists[__builtin_ctz(bin->nonempty)], ret_blocks + got, want - got, pass);
+    if (EBB_UNLIKELY(pass->wanted_units != 0 && got < want))
+        got += take_backed(bin, ret_blocks + got, want - got);
     return got;
 }
 
@@ -258,39 +346,49 @@ static void count_handed_out(unsigned n)
     __atomic_store_n(&ebb_alloc_counter, now + n, __ATOMIC_RELAXED);
 }
 
-unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
+/* Adds a slab to the bin, whose lock is dropped meanwhile. False when memory is refused. */
+static bool grow(struct bin *bin, unsigned c, enum ebb_room room, bool *ret_grown)
+{
+    bool seed = ebb__space.seeds && bin->slab_count == 0 && ebb__classes[c].seed_blocks != 0;
+    ebb__lock_release(&bin->lock);
+    ebb__limbo_enter();
+    void *start = make_slab(c, seed, room);
+    ebb__lock_take(&bin->lock);
+    ebb__limbo_leave();
+    if (start == NULL)
+        return false;
+    bin->slab_count++;
+    bin->empty_count++;
+    ebb__slab_link(bin, ebb__desc_of(start), id_of(start));
+    *ret_grown = !seed;
+    return true;
+}
+
+/* Pays for the hole that was closed. The bin's lock is dropped meanwhile. */
+static bool open_hole(struct bin *bin, unsigned c, struct ebb_pass *pass)
+{
+    ebb__lock_release(&bin->lock);
+    bool open = ebb__gate_open(pass, ebb__classes[c].bytes);
+    ebb__lock_take(&bin->lock);
+    return open;
+}
+
+/* Only for the first block room is made, and only when free memory does not hold it, here or in extents. */
+static unsigned take(unsigned c, void **ret_blocks, unsigned want, enum ebb_room room)
 {
     struct bin *bin = &ebb__bins[c];
+    struct ebb_pass pass = {.room = room};
+    bool grown = false;
     EBB_ASSERT(c != 0 && c < EBB_CLASS_COUNT && want != 0);
     if (ebb__heap_init() != 0)
         return 0;
     ebb__lock_take(&bin->lock);
-    struct ebb_pass pass = {0};
     unsigned got = take_locked(bin, ret_blocks, want, &pass);
-    bool made_one = false;
-    while (got == 0 || (got < want && !made_one && pass.wanted_units == 0)) {
-        if (EBB_UNLIKELY(pass.wanted_units != 0)) {
-            ebb__lock_release(&bin->lock);
-            bool open = ebb__gate_open(&pass, ebb__classes[c].bytes);
-            ebb__lock_take(&bin->lock);
-            if (!open)
-                break;
-            got = take_locked(bin, ret_blocks, want, &pass);
-            continue;
-        }
-        bool seed = ebb__space.seeds && bin->slab_count == 0 && ebb__classes[c].seed_blocks != 0;
-        ebb__lock_release(&bin->lock);
-        ebb__limbo_enter();
-        void *start = make_slab(c, seed);
-        ebb__lock_take(&bin->lock);
-        ebb__limbo_leave();
-        if (start == NULL)
+    while (got < want && (got == 0 || (!grown && pass.wanted_units == 0))) {
+        bool closed = pass.wanted_units != 0;
+        if (!grow(bin, c, got != 0 || closed ? EBB_IF_ROOM : room, &grown) &&
+            (!closed || !open_hole(bin, c, &pass)))
             break;
-        struct slab *s = ebb__desc_of(start);
-        bin->slab_count++;
-        bin->empty_count++;
-        ebb__slab_link(bin, s, id_of(start));
-        made_one = !seed;
         got += take_locked(bin, ret_blocks + got, want - got, &pass);
     }
     ebb__gate_leave(&pass);
@@ -299,6 +397,16 @@ unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
     reverse(ret_blocks, got);
     count_handed_out(got);
     return got;
+}
+
+unsigned ebb__heap_take(unsigned c, void **ret_blocks, unsigned want)
+{
+    return take(c, ret_blocks, want, EBB_MAKE_ROOM);
+}
+
+unsigned ebb__heap_take_if_room(unsigned c, void **ret_blocks, unsigned want)
+{
+    return take(c, ret_blocks, want, EBB_IF_ROOM);
 }
 
 /* ---- giving ---- */
@@ -431,18 +539,6 @@ void ebb__heap_tidy_slabs(void)
 
 /* ---- for the sweeper ---- */
 
-/* The blocks that touch units [from, to): the first, and in *ret_count how many. */
-static unsigned blocks_touching(const struct slab *s, unsigned from, unsigned to, unsigned *ret_count)
-{
-    const struct ebb_class *class = &ebb__classes[s->code];
-    unsigned blocks = ebb__slab_blocks(s);
-    unsigned first = ebb__block_index(from << EBB_UNIT_SHIFT, class->magic);
-    unsigned last = ebb__block_index((to << EBB_UNIT_SHIFT) - 1, class->magic);
-    last = last < blocks ? last : blocks - 1;
-    *ret_count = last + 1 - first;
-    return first;
-}
-
 unsigned ebb__slab_idle_units(const struct slab *s)
 {
     unsigned idle = 0, count;
@@ -458,13 +554,11 @@ static unsigned mark_units(struct slab *s, unsigned units, bool is_free)
 {
     unsigned blocks = ebb__slab_blocks(s), before = ebb__bitmap_count(s->free, 0, blocks), count;
     while (units != 0) {
-        unsigned from = (unsigned)__builtin_ctz(units), to = from + (unsigned)__builtin_ctz(~(units >> from));
-        unsigned first = blocks_touching(s, from, to, &count);
+        unsigned first = take_out_run(s, &units, &count);
         if (is_free)
             ebb__bitmap_set(s->free, first, count);
         else
             ebb__bitmap_clear(s->free, first, count);
-        units &= ~((1u << to) - 1);
     }
     unsigned after = ebb__bitmap_count(s->free, 0, blocks);
     return is_free ? after - before : before - after;
@@ -494,15 +588,4 @@ void ebb__slab_unclaim(struct slab *s)
 {
     (void)mark_units(s, s->claimed, true);
     s->claimed = 0;
-}
-
-bool ebb__heap_mark(const void *block, bool marked)
-{
-    unsigned entry = ebb__unit_entry(block), c = entry & 0xff;
-    uint32_t offset = ebb__slab_offset(entry, block);
-    unsigned index = ebb__block_index(offset, ebb__classes[c].magic);
-    struct slab *s = ebb__desc_of((const char *)block - offset);
-    bool was = ebb__bitmap_test(s->free, index);
-    s->free[index / 64] ^= (uint64_t)(was != marked) << (index % 64);
-    return was != marked;
 }

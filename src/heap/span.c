@@ -78,7 +78,8 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
     if (units <= EBB_EXTENT_UNITS && align_units <= EBB_EXTENT_UNITS) {
         uint64_t backed[EBB_EXTENT_UNITS / 64];
         enum ebb_kind kind = units <= EBB_MID_MAX_UNITS ? EBB_KIND_MID : EBB_KIND_LARGE;
-        char *start = ebb__extent_take(kind, (unsigned)units, (unsigned)align_units, zeroed ? backed : NULL);
+        char *start = ebb__extent_take(kind, (unsigned)units, (unsigned)align_units, EBB_MAKE_ROOM,
+                                       zeroed ? backed : NULL);
         if (start == NULL)
             return NULL;
         if (zeroed)
@@ -88,7 +89,7 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
     bool clean;
     unsigned align_extents = (unsigned)ebb__max(align_units / EBB_EXTENT_UNITS, 1);
     units = ebb__max(units, EBB_EXTENT_UNITS + 1);
-    char *start = ebb__chain_take(units, align_extents, &clean);
+    char *start = ebb__chain_take(units, align_extents, EBB_MAKE_ROOM, &clean);
     if (start == NULL)
         return NULL;
     if (zeroed && !clean)
@@ -111,8 +112,9 @@ void *ebb__heap_region_span_alloc(size_t bytes)
     if (ebb__heap_init() != 0)
         return NULL;
     count_alloc();
-    void *start = units <= EBB_EXTENT_UNITS ? ebb__extent_take(EBB_KIND_REGION, (unsigned)units, 1, NULL)
-                                            : ebb__chain_take(units, 1, &clean);
+    void *start = units <= EBB_EXTENT_UNITS
+                      ? ebb__extent_take(EBB_KIND_REGION, (unsigned)units, 1, EBB_MAKE_ROOM, NULL)
+                      : ebb__chain_take(units, 1, EBB_MAKE_ROOM, &clean);
     if (start != NULL && units > EBB_EXTENT_UNITS) /* nobody else knows of it yet */
         __atomic_store_n(&span_at(start)->held, EBB_HELD_BY_REGION, __ATOMIC_RELAXED);
     return start;
@@ -165,7 +167,8 @@ void *ebb__heap_large_resize(void *block, size_t bytes)
         return NULL;
     /* A block that grows once grows again: with room for that, if it is free, else just what is asked for. */
     size_t ample = wanted > units ? ebb__heap_grown(units, wanted) : wanted;
-    if (!ebb__chain_resize(block, units, ample) && !ebb__chain_resize(block, units, wanted))
+    if (!ebb__chain_resize(block, units, ample, EBB_MAKE_ROOM) &&
+        !ebb__chain_resize(block, units, wanted, EBB_MAKE_ROOM))
         return NULL;
     EBB_COUNT(span_grown, 1);
     return block;
@@ -234,4 +237,15 @@ enum ebb_block_kind ebb__heap_kind(const void *p, bool exact, size_t *ret_usable
     }
     *ret_usable_bytes = ebb__classes[c].bytes;
     return EBB_BLOCK_SMALL;
+}
+
+bool ebb__heap_mark(const void *block, bool marked)
+{
+    unsigned entry = ebb__unit_entry(block), c = entry & 0xff;
+    uint32_t offset = ebb__slab_offset(entry, block);
+    unsigned index = ebb__block_index(offset, ebb__classes[c].magic);
+    struct slab *s = ebb__desc_of((const char *)block - offset);
+    bool was = ebb__bitmap_test(s->free, index);
+    s->free[index / 64] ^= (uint64_t)(was != marked) << (index % 64);
+    return was != marked;
 }

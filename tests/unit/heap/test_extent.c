@@ -15,7 +15,7 @@ struct run {
 static char *take(enum ebb_kind kind, unsigned units, unsigned align)
 {
     uint64_t backed[EBB_EXTENT_UNITS / 64];
-    char *p = ebb__extent_take(kind, units, align, backed);
+    char *p = ebb__extent_take(kind, units, align, EBB_MAKE_ROOM, backed);
     EXPECT(p != NULL && (uintptr_t)p % UNITS(align) == 0);
     EXPECT_MSG(ebb__extent_number(p) == ebb__extent_number(p + UNITS(units) - 1), "%u units at %p", units,
                (void *)p);

@@ -9,12 +9,14 @@
  */
 #include "heap_test.h"
 
-void *__real_ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed);
-void *__wrap_ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed);
+void *__real_ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, enum ebb_room room,
+                              uint64_t *ret_backed);
+void *__wrap_ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, enum ebb_room room,
+                              uint64_t *ret_backed);
 void __real_ebb__extent_give(void *start, unsigned n);
 void __wrap_ebb__extent_give(void *start, unsigned n);
-void *__real_ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean);
-void *__wrap_ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean);
+void *__real_ebb__chain_take(size_t units, unsigned align_extents, enum ebb_room room, bool *ret_clean);
+void *__wrap_ebb__chain_take(size_t units, unsigned align_extents, enum ebb_room room, bool *ret_clean);
 void __real_ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_to);
 void __wrap_ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_to);
 
@@ -53,9 +55,10 @@ static void fork_here(const char *where)
     EXPECT_MSG(status == 0, "fork %s: the child says 0x%x", where, (unsigned)status);
 }
 
-void *__wrap_ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, uint64_t *ret_backed)
+void *__wrap_ebb__extent_take(enum ebb_kind kind, unsigned n, unsigned align, enum ebb_room room,
+                              uint64_t *ret_backed)
 {
-    void *p = __real_ebb__extent_take(kind, n, align, ret_backed);
+    void *p = __real_ebb__extent_take(kind, n, align, room, ret_backed);
     fork_here("after units were taken");
     return p;
 }
@@ -66,9 +69,9 @@ void __wrap_ebb__extent_give(void *start, unsigned n)
     __real_ebb__extent_give(start, n);
 }
 
-void *__wrap_ebb__chain_take(size_t units, unsigned align_extents, bool *ret_clean)
+void *__wrap_ebb__chain_take(size_t units, unsigned align_extents, enum ebb_room room, bool *ret_clean)
 {
-    void *p = __real_ebb__chain_take(units, align_extents, ret_clean);
+    void *p = __real_ebb__chain_take(units, align_extents, room, ret_clean);
     fork_here("after a chain was taken");
     return p;
 }

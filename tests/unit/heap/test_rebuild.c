@@ -241,7 +241,7 @@ static void half_made_long_chain(void)
     ebb__heap_large_free(old);
     support_fill(edge, UNITS(100), 1);
     bool clean;
-    char *chain = ebb__chain_take(EBB_MIB(300) / EBB_UNIT_BYTES, 1, &clean);
+    char *chain = ebb__chain_take(EBB_MIB(300) / EBB_UNIT_BYTES, 1, EBB_MAKE_ROOM, &clean);
     EXPECT(chain != NULL);
     size_t in_use = 0;
     for (uint32_t g = 0; g < ebb__space.group_count; g++)
