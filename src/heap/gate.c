@@ -64,8 +64,19 @@ void ebb__gate_settle(void)
     s->charged_units = s->backed_units;
 }
 
+void ebb__gate_left(size_t bytes, size_t charged_bytes)
+{
+    /* Who forked in the middle of it, from a signal handler, finds the count reset, and the ledger told. */
+    size_t have = atomic_load(&ebb__heap_leaving_bytes);
+    if (have >= bytes)
+        ebb__ledger_heap_uncharge(charged_bytes);
+    while (!atomic_compare_exchange_weak(&ebb__heap_leaving_bytes, &have, have - ebb__min(have, bytes)))
+        ;
+}
+
 void ebb__gate_after_fork(void)
 {
+    atomic_store(&ebb__heap_leaving_bytes, 0); /* of threads that are not here */
     ebb__space.charged_units = ebb__space.backed_units;
     ebb__ledger_heap_recount(ebb__space.backed_units * EBB_UNIT_BYTES + (size_t)EBB_COUNTED(lane_bytes));
 }

@@ -295,6 +295,15 @@ EBB_INLINE void ebb__gate_leave(struct ebb_pass *pass)
         ebb__ledger_heap_uncharge(pass->paid_units * EBB_UNIT_BYTES);
 }
 
+/* So many bytes are on their way to the kernel, which no lock says; and are no more. */
+EBB_INLINE void ebb__gate_leaving(size_t bytes)
+{
+    atomic_fetch_add(&ebb__heap_leaving_bytes, bytes);
+}
+
+/* charged_bytes: of these the ledger does not hear otherwise. */
+void ebb__gate_left(size_t bytes, size_t charged_bytes);
+
 /* Tells the ledger what was backed without asking, or is backed no more. Space lock held. */
 void ebb__gate_settle(void);
 

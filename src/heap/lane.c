@@ -98,10 +98,9 @@ void ebb__lane_free(void *p)
         return;
     EBB_COUNT(lane_blocks, -1);
     EBB_COUNT(lane_bytes, -found.bytes);
-    atomic_fetch_add(&ebb__heap_leaving_bytes, found.bytes);
+    ebb__gate_leaving(found.bytes);
     ebb__os_unmap(found.addr, found.bytes);
-    ebb__ledger_heap_uncharge(found.bytes);
-    atomic_fetch_sub(&ebb__heap_leaving_bytes, found.bytes);
+    ebb__gate_left(found.bytes, found.bytes);
 }
 
 void *ebb__lane_resize(void *p, size_t bytes)

@@ -127,13 +127,13 @@ static void return_and_give(void *block, size_t units)
     size_t page = ebb__os_page_bytes(), all = ebb__chain_extent_units(block, units);
     uintptr_t from = ebb__align_up((uintptr_t)block, page);
     uintptr_t to = ebb__align_down((uintptr_t)block + all * EBB_UNIT_BYTES, page);
-    atomic_fetch_add(&ebb__heap_leaving_bytes, to - from);
+    ebb__gate_leaving(to - from);
     bool done = ebb__os_purge((void *)from, to - from) == 0;
     EBB_COUNT(purge_calls, 1);
     EBB_COUNT(purged_bytes, done ? to - from : 0);
     ebb__chain_give(block, units, done ? (from - (uintptr_t)block) / EBB_UNIT_BYTES : 0,
                     done ? (to - (uintptr_t)block) / EBB_UNIT_BYTES : 0);
-    atomic_fetch_sub(&ebb__heap_leaving_bytes, to - from);
+    ebb__gate_left(to - from, 0);
 }
 
 void ebb__heap_large_free(void *block)

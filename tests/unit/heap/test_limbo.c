@@ -4,7 +4,7 @@
  * taken that nothing living covers yet, units dead that are not given back yet.
  *
  * The linker leads every call of ebb__extent_take, ebb__extent_give, ebb__chain_take and ebb__chain_give
- * through this file. The forked child repairs the heap as the fork handler would; then all invariants must
+ * through this file, and so every unmap and purge. The forked child repairs the heap as the fork handler would; then all invariants must
  * hold in it.
  */
 #include "heap_test.h"
@@ -19,14 +19,21 @@ void *__real_ebb__chain_take(size_t units, unsigned align_extents, enum ebb_room
 void *__wrap_ebb__chain_take(size_t units, unsigned align_extents, enum ebb_room room, bool *ret_clean);
 void __real_ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_to);
 void __wrap_ebb__chain_give(void *start, size_t units, size_t clean_from, size_t clean_to);
+void __real_ebb__os_unmap(void *addr, size_t bytes);
+void __wrap_ebb__os_unmap(void *addr, size_t bytes);
+int __real_ebb__os_purge(void *addr, size_t bytes);
+int __wrap_ebb__os_purge(void *addr, size_t bytes);
 
 static bool armed;
+static bool goes_on; /* the child has the thread that forks, as from a signal handler, not another one's */
 static char *keeper; /* a block that must be whole in the child */
 
 /* In the child of a thread that vanished: repair, check, use, check. */
 static int child(void)
 {
     ebb__heap_after_fork();
+    if (atomic_load(&ebb__heap_leaving_bytes) != 0)
+        return 5; /* so much less room, for ever */
     if (ebb__heap_check() != 0 || !support_kept(keeper, UNITS(70), UNITS(70), 5))
         return 1;
     for (unsigned i = 0; i < 200; i++) {
@@ -49,8 +56,13 @@ static void fork_here(const char *where)
     (void)fflush(NULL);
     pid_t pid = fork();
     EXPECT(pid >= 0);
+    if (pid == 0 && goes_on) {
+        ebb__heap_after_fork();
+        return;
+    }
     if (pid == 0)
         _exit(child());
+    goes_on = false;
     EXPECT(waitpid(pid, &status, 0) == pid);
     EXPECT_MSG(status == 0, "fork %s: the child says 0x%x", where, (unsigned)status);
 }
@@ -80,6 +92,18 @@ void __wrap_ebb__chain_give(void *start, size_t units, size_t clean_from, size_t
 {
     fork_here("before a chain is given");
     __real_ebb__chain_give(start, units, clean_from, clean_to);
+}
+
+void __wrap_ebb__os_unmap(void *addr, size_t bytes)
+{
+    fork_here("before a mapping goes");
+    __real_ebb__os_unmap(addr, bytes);
+}
+
+int __wrap_ebb__os_purge(void *addr, size_t bytes)
+{
+    fork_here("before pages go");
+    return __real_ebb__os_purge(addr, bytes);
 }
 
 static void set_up(void)
@@ -158,13 +182,53 @@ static void while_a_long_chain_is_given_back(void)
     expect_forked();
 }
 
+/* What is on its way to the kernel counts until it is there; in the child it never comes there. */
+static void while_much_goes_back(bool lane, bool from_handler)
+{
+    char *p = lane ? ebb__heap_lane_alloc(EBB_MIB(64)) : span(EBB_MIB(64));
+    EXPECT(p != NULL);
+    set_up();
+    goes_on = from_handler;
+    ebb__heap_large_free(p);
+    EXPECT_EQ(atomic_load(&ebb__heap_leaving_bytes), 0); /* in the child of a handler too */
+    expect_forked();
+}
+
+static void while_a_mapping_goes(void)
+{
+    while_much_goes_back(true, false);
+}
+
+static void while_a_large_span_goes(void)
+{
+    while_much_goes_back(false, false);
+}
+
+static void in_a_handler_while_a_mapping_goes(void)
+{
+    while_much_goes_back(true, true);
+}
+
+static void in_a_handler_while_a_large_span_goes(void)
+{
+    while_much_goes_back(false, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        CASE(while_a_slab_is_made),       CASE(while_a_slab_is_given_back),
-        CASE(while_a_span_is_made),       CASE(while_a_span_is_given_back),
-        CASE(while_a_chain_is_made),      CASE(while_a_chain_is_given_back),
-        CASE(while_a_long_chain_is_made), CASE(while_a_long_chain_is_given_back),
+        CASE(while_a_slab_is_made),
+        CASE(while_a_slab_is_given_back),
+        CASE(while_a_span_is_made),
+        CASE(while_a_span_is_given_back),
+        CASE(while_a_chain_is_made),
+        CASE(while_a_chain_is_given_back),
+        CASE(while_a_long_chain_is_made),
+        CASE(while_a_long_chain_is_given_back),
+        CASE(while_a_mapping_goes),
+        CASE(while_a_large_span_goes),
+        CASE(in_a_handler_while_a_mapping_goes),
+        CASE(in_a_handler_while_a_large_span_goes),
     };
     small_reservations();
     return RUN_CASES(cases);
