@@ -36,11 +36,11 @@ static inline size_t pool_shrink(void *context, size_t bytes, enum ebb_budget_ur
     return given;
 }
 
-/* A pool of so many bytes. */
-static inline void pool_fill(struct pool *pool, size_t bytes)
+/* A pool of so many bytes. parent: NULL for the process */
+static inline void pool_fill_below(struct pool *pool, struct ebb_budget_account *parent, size_t bytes)
 {
     *pool = (struct pool){.has = bytes};
-    EXPECT_EQ(ebb__ledger_create(NULL, "pool", EBB_BUDGET_CACHE, &pool->account), 0);
+    EXPECT_EQ(ebb__ledger_create(parent, "pool", EBB_BUDGET_CACHE, &pool->account), 0);
     EXPECT_EQ(ebb__ledger_charge(pool->account, bytes), 0);
     const struct ebb_budget_shrinker shrinker = {.size_of_struct = sizeof(shrinker),
                                                  .account = pool->account,
@@ -52,12 +52,21 @@ static inline void pool_fill(struct pool *pool, size_t bytes)
     EXPECT(ebb__ledger_shrinker_add(&shrinker) > 0);
 }
 
-/* From now on the process has room for so many bytes more. */
-static inline void leave_room(size_t bytes)
+static inline void pool_fill(struct pool *pool, size_t bytes)
+{
+    pool_fill_below(pool, NULL, bytes);
+}
+
+/* From now on the account, or the process, has room for so many bytes more. */
+static inline void leave_room_in(struct ebb_budget_account *account, size_t bytes)
 {
     (void)ebb__ledger_recall(); /* what was taken in advance would be room too */
-    EXPECT(ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD,
-                             (int64_t)(ebb__ledger_exact(&ebb__ledger_process) + bytes)) >= 0);
+    EXPECT(ebb__ledger_limit(account, EBB_BUDGET_HARD, (int64_t)(ebb__ledger_exact(account) + bytes)) >= 0);
+}
+
+static inline void leave_room(size_t bytes)
+{
+    leave_room_in(&ebb__ledger_process, bytes);
 }
 
 static inline void leave_all_room(void)

@@ -15,7 +15,7 @@ static void *fail(int error)
 static void *take(size_t bytes)
 {
     if (bytes <= EBB_SMALL_MAX_BYTES)
-        return ebb__cache_get_slow(ebb__class_of(bytes));
+        return ebb__cache_get_slow(ebb__class_of(bytes), EBB_MAKE_ROOM);
     return bytes <= PTRDIFF_MAX ? ebb__cache_span_alloc(bytes, EBB_UNIT_BYTES, false) : NULL;
 }
 
@@ -40,19 +40,20 @@ void *ebb__api_calloc_slow(size_t bytes)
     return p != NULL ? p : fail(ENOMEM);
 }
 
+static void *take_aligned(size_t align, size_t bytes)
+{
+    unsigned c = ebb__class_aligned(bytes, align);
+    if (c == 0)
+        return ebb__cache_span_alloc(bytes, ebb__max(align, EBB_UNIT_BYTES), false);
+    void *p = ebb__cache_get(c);
+    return p != NULL ? p : ebb__cache_get_slow(c, EBB_MAKE_ROOM);
+}
+
 void *ebb__api_aligned(size_t align, size_t bytes)
 {
     if (bytes > PTRDIFF_MAX || align > PTRDIFF_MAX / 2)
         return fail(ENOMEM);
-    unsigned c = ebb__class_aligned(bytes, align);
-    void *p;
-    if (c != 0) {
-        p = ebb__cache_get(c);
-        if (p == NULL)
-            p = ebb__cache_get_slow(c);
-    } else {
-        p = ebb__cache_span_alloc(bytes, ebb__max(align, EBB_UNIT_BYTES), false);
-    }
+    void *p = take_aligned(align, bytes);
     return p != NULL ? p : fail(ENOMEM);
 }
 
@@ -151,8 +152,9 @@ static void *move(void *p, size_t old_usable, size_t bytes, const char *caller)
     void *q = NULL;
     if (bytes >= EBB_MIB(32) && bytes > old_usable)
         q = ebb__heap_lane_alloc(bytes); /* from now on it grows without copying */
-    if (q == NULL && bytes > old_usable && bytes > EBB_SMALL_MAX_BYTES)
-        q = ebb__cache_span_alloc(ebb__heap_grown(old_usable, bytes), EBB_UNIT_BYTES, false);
+    if (q == NULL && bytes > old_usable && bytes > EBB_SMALL_MAX_BYTES &&
+        ebb__heap_grown(old_usable, bytes) > bytes)
+        q = ebb__cache_span_if_room(ebb__heap_grown(old_usable, bytes));
     if (q == NULL)
         q = ebb__api_malloc(bytes);
     if (q == NULL)

@@ -21,10 +21,10 @@ static void finish(bool gave, const void *caller, int saved_errno)
 
 /* ---- blocks from the threads' caches ---- */
 
-static void *take_cached(unsigned c)
+static void *take_cached(unsigned c, enum ebb_room room)
 {
     void *p = ebb__cache_get(c);
-    return p != NULL ? p : ebb__cache_get_slow(c);
+    return p != NULL ? p : ebb__cache_get_slow(c, room);
 }
 
 static void give_cached(unsigned c, void *block)

@@ -23,7 +23,8 @@
  *   C4  the weight of a magazine in the depot is its blocks and the weight below
  *
  * Locking: none; the bins' locks inside heap. A miss is an operation on the cache like a hit: it stands between
- * ebb__cache_enter() and ebb__cache_leave(). Failure: without memory for a magazine the thread goes the direct way.
+ * ebb__cache_enter() and ebb__cache_leave(). Failure: caches and magazines can be done without, so nobody is asked to make room
+ * for them; without one blocks are taken from the slabs one by one, and go to them by the magazine.
  */
 #include "cache/cache_priv.h"
 
@@ -129,10 +130,16 @@ static bool grow_room(struct thread_cache *tc, unsigned c)
 
 /* ---- misses ---- */
 
-static void *take_direct(unsigned c)
+static unsigned take_many(unsigned c, void **ret_blocks, unsigned want, enum ebb_room room)
+{
+    return room == EBB_MAKE_ROOM ? ebb__heap_take(c, ret_blocks, want)
+                                 : ebb__heap_take_if_room(c, ret_blocks, want);
+}
+
+static void *take_direct(unsigned c, enum ebb_room room)
 {
     void *block;
-    return ebb__heap_take(c, &block, 1) != 0 ? block : NULL;
+    return take_many(c, &block, 1, room) != 0 ? block : NULL;
 }
 
 /* How many blocks this refill takes: doubles from one refill to the next. */
@@ -150,20 +157,20 @@ static unsigned next_fill(struct thread_cache *tc, unsigned c)
     return next;
 }
 
-static void *refill(struct thread_cache *tc, unsigned c)
+static void *refill(struct thread_cache *tc, unsigned c, enum ebb_room room)
 {
     struct cache_bin *bin = &tc->bins[c];
     unsigned want = next_fill(tc, c);
     if (want <= 1)
-        return take_direct(c);
+        return take_direct(c, room);
     if (bin->loaded == NULL) {
         struct magazine *m = ebb__mag_create(mag_size_for(tc->room[c]));
         if (m == NULL)
-            return take_direct(c);
+            return take_direct(c, room);
         load(tc, m, c);
     }
     unsigned slots = (unsigned)(bin->limit - bin->loaded->slots);
-    unsigned got = ebb__heap_take(c, bin->loaded->slots, want < slots ? want : slots);
+    unsigned got = take_many(c, bin->loaded->slots, want < slots ? want : slots, room);
     if (got == 0)
         return NULL;
     __atomic_store_n(&bin->top, bin->loaded->slots + got - 1, __ATOMIC_RELAXED);
@@ -179,7 +186,7 @@ static void *take_top(struct cache_bin *bin)
     return block;
 }
 
-static void *get_missed(struct thread_cache *tc, unsigned c)
+static void *get_missed(struct thread_cache *tc, unsigned c, enum ebb_room room)
 {
     struct cache_bin *bin = &tc->bins[c];
     struct magazine *full;
@@ -197,17 +204,17 @@ static void *get_missed(struct thread_cache *tc, unsigned c)
         else if (empty != NULL)
             ebb__mag_destroy(empty);
     } else {
-        return refill(tc, c);
+        return refill(tc, c, room);
     }
     return take_top(bin);
 }
 
-void *ebb__cache_get_slow(unsigned c)
+void *ebb__cache_get_slow(unsigned c, enum ebb_room room)
 {
     struct thread_cache *tc = ebb__cache_enter_mine();
     if (tc == NULL)
-        return take_direct(c);
-    void *block = get_missed(tc, c);
+        return take_direct(c, room);
+    void *block = get_missed(tc, c, room);
     ebb__cache_leave();
     return block;
 }
@@ -223,7 +230,16 @@ static struct magazine *trade_in(struct magazine *full, unsigned c)
     return full;
 }
 
-/* Makes room in the bin of a full magazine, as far as may be. */
+/* The blocks of the loaded magazine go to the slabs. */
+static void spill(struct cache_bin *bin, unsigned c)
+{
+    struct magazine *m = bin->loaded;
+    void **top = bin->top;
+    __atomic_store_n(&bin->top, m->slots, __ATOMIC_RELAXED);
+    ebb__heap_give(c, m->slots, (unsigned)(top - m->slots), "free");
+}
+
+/* Makes room in the bin of a full magazine, as far as may be. Nobody's memory goes for that: free() never waits. */
 static void make_room(struct thread_cache *tc, unsigned c)
 {
     struct cache_bin *bin = &tc->bins[c];
@@ -237,6 +253,8 @@ static void make_room(struct thread_cache *tc, unsigned c)
     __atomic_store_n(&bin->prev, m, __ATOMIC_RELAXED);
     if (m != NULL)
         swap(tc, c);
+    else
+        spill(bin, c);
 }
 
 void ebb__cache_put_slow(void *p, const char *caller)
@@ -250,7 +268,7 @@ void ebb__cache_put_slow(void *p, const char *caller)
     struct cache_bin *bin = &tc->bins[c];
     if (bin->top == bin->limit)
         make_room(tc, c);
-    if (bin->top == bin->limit) { /* no share left, or no memory for a magazine */
+    if (bin->top == bin->limit) { /* no share left, or no room for a magazine */
         ebb__heap_give(c, &p, 1, caller);
     } else {
         if (bin->top[-1] == p)

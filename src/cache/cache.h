@@ -128,16 +128,17 @@ EBB_INLINE enum ebb_put ebb__cache_put(void *p)
     return done;
 }
 
-/* After a miss: refills and returns a block, or NULL when the kernel refuses memory. */
-void *ebb__cache_get_slow(unsigned c);
+/* After a miss: refills and returns a block, or NULL when memory is refused. */
+void *ebb__cache_get_slow(unsigned c, enum ebb_room room);
 
 /* After EBB_PUT_FULL. `caller` is named should the block turn out to be free already. */
 void ebb__cache_put_slow(void *p, const char *caller);
 
 /* ---- spans (shelf.c) ---- */
 
-/* As ebb__heap_span_alloc(), but first from what this thread has freed lately. */
+/* As ebb__heap_span_alloc() and ebb__heap_span_if_room(), but first from what this thread has freed lately. */
 void *ebb__cache_span_alloc(size_t bytes, size_t align_bytes, bool zeroed);
+void *ebb__cache_span_if_room(size_t bytes);
 
 /* Keeps a span, or gives it to the heap. Dies, naming it, when another thread has freed it in this instant.
  * pre: ebb__heap_kind(block) says EBB_BLOCK_SPAN and usable_bytes */

@@ -66,7 +66,7 @@ struct magazine *ebb__mag_create(unsigned size)
     struct magazine *m = ebb__mag_pop(&empties[size]);
     if (m == NULL) {
         void *block;
-        if (ebb__heap_take(EBB_CLASS_MAG_128 + size, &block, 1) == 0)
+        if (ebb__heap_take_if_room(EBB_CLASS_MAG_128 + size, &block, 1) == 0)
             return NULL;
         m = block;
     }

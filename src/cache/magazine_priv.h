@@ -43,7 +43,7 @@ bool ebb__mag_push(struct mag_stack *stack, struct magazine *m, uint32_t limit);
 struct magazine *ebb__mag_pop(struct mag_stack *stack);
 struct magazine *ebb__mag_peek(const struct mag_stack *stack);
 
-/* An empty magazine, or NULL when memory is refused; and back. */
+/* An empty magazine, or NULL when memory is refused, or there is no room: nobody is asked to make some. And back. */
 struct magazine *ebb__mag_create(unsigned size);
 void ebb__mag_destroy(struct magazine *m);
 

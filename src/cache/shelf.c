@@ -69,18 +69,31 @@ static bool flush_mine(void)
     return blocks != 0;
 }
 
+/* From the shelf; NULL when nothing there fits. */
+static void *take_mine(size_t units, size_t align_bytes)
+{
+    if (units > SHELF_SPAN_UNITS)
+        return NULL;
+    void *block = find(&ebb__cache_enter()->shelf, units, align_bytes);
+    ebb__cache_leave();
+    if (block != NULL)
+        ebb__heap_span_unhold(block);
+    return block;
+}
+
+void *ebb__cache_span_if_room(size_t bytes)
+{
+    void *block = take_mine(ebb__max(ebb__div_up(bytes, EBB_UNIT_BYTES), 1), EBB_UNIT_BYTES);
+    return block != NULL ? block : ebb__heap_span_if_room(bytes);
+}
+
 void *ebb__cache_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
 {
     size_t units = ebb__max(ebb__div_up(bytes, EBB_UNIT_BYTES), 1);
-    if (units <= SHELF_SPAN_UNITS) {
-        void *block = find(&ebb__cache_enter()->shelf, units, align_bytes);
-        ebb__cache_leave();
-        if (block != NULL) {
-            ebb__heap_span_unhold(block);
-            return zeroed ? memset(block, 0, units * EBB_UNIT_BYTES) : block;
-        }
-    }
-    void *block = ebb__heap_span_alloc(bytes, align_bytes, zeroed);
+    void *block = take_mine(units, align_bytes);
+    if (block != NULL)
+        return zeroed ? memset(block, 0, units * EBB_UNIT_BYTES) : block;
+    block = ebb__heap_span_alloc(bytes, align_bytes, zeroed);
     if (EBB_UNLIKELY(block == NULL) && flush_mine())
         block = ebb__heap_span_alloc(bytes, align_bytes, zeroed);
     return block;

@@ -13,7 +13,7 @@
  *
  * Locking. The list lock guards the list; a thread's lock guards its `cache` and `mine`. Another thread's lock is tried
  * only under the list lock: a thread leaves the list before its TLS goes, so what the list leads to can be touched.
- * Failure: without memory for a cache, and where the thread's end cannot be heard of, the thread goes the direct way. Fork:
+ * Failure: without memory or room for a cache, and where the thread's end cannot be heard of, the thread goes the direct way. Fork:
  * the child forgets the other threads' caches; their blocks are lost to it.
  */
 #include "cache/cache_priv.h"
@@ -195,7 +195,7 @@ bool ebb__cache_hears_main(void)
 static bool make_cache(struct ebb_thread *t)
 {
     void *block;
-    if (ebb__heap_take(EBB_CLASS_CACHE, &block, 1) == 0)
+    if (ebb__heap_take_if_room(EBB_CLASS_CACHE, &block, 1) == 0)
         return false;
     struct thread_cache *tc = block;
     memcpy(tc, &none, sizeof(*tc));

@@ -290,8 +290,10 @@ void *ebb__chain_take(size_t units, unsigned align_extents, enum ebb_room room, 
                               : (k + align_extents) * EBB_EXTENT_BYTES;
         int rc =
             need.commit != NULL ? ebb__space_commit(need.commit, need.end) : ebb__space_reserve(more, seen);
-        if (rc != 0 && is_long)
+        if (rc != 0 && is_long) {
+            ebb__gate_leave(&need.pass);
             return NULL;
+        }
         committed_only = rc != 0;
     }
 }
@@ -353,18 +355,20 @@ static bool resize_locked(void *start, size_t old_units, size_t new_units, struc
         give_range(base, new_end, old_end, false);
         return true;
     }
-    size_t at = old_end;
+    size_t at = old_end, fresh = new_end - old_end;
     struct part part;
-    while (next_part(&at, new_end, &part))
+    while (next_part(&at, new_end, &part)) {
         if (!(group->extents >> part.number & 1) ||
             !ebb__extent_can_take(base, part.number, kind, part.first, part.n))
             return false;
+        fresh -= ebb__bitmap_count(ebb__extent_at(base, part.number)->backed, part.first, part.n);
+    }
     ret_need->end = base + ebb__align_up(new_end * EBB_UNIT_BYTES, EBB_EXTENT_BYTES);
     if (!ebb__space_is_committed(&s->reservations[group->reservation], ret_need->end)) {
         ret_need->commit = &s->reservations[group->reservation];
         return false;
     }
-    if (!ebb__gate_admits(&ret_need->pass, new_end - old_end))
+    if (!ebb__gate_admits(&ret_need->pass, fresh))
         return false;
     take_range(base, kind, old_end, new_end);
     return true;

@@ -47,9 +47,12 @@ void ebb__heap_give(unsigned c, void *const *blocks, unsigned count, const char 
  * refused. */
 void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed);
 
+/* The same with EBB_IF_ROOM, aligned to a unit, not zeroed. */
+void *ebb__heap_span_if_room(size_t bytes);
+
 /* A block of whole units for a region, apart from all others; for any number of bytes. It is none for ebb__heap_kind(), and
  * goes back by ebb__heap_large_free(). NULL when memory is refused. */
-void *ebb__heap_region_span_alloc(size_t bytes);
+void *ebb__heap_region_span_alloc(size_t bytes, enum ebb_room room);
 
 /* Whether p, any pointer, is such a block; its usable size if so. */
 bool ebb__heap_is_region_span(const void *p, size_t *ret_usable_bytes);

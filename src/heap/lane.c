@@ -7,6 +7,9 @@
  * the only place where blocks cost mappings, so their number is bounded: option `lane`, and never more than
  * vm.max_map_count / 64. When the lane is full realloc copies, as it does below 32 MiB.
  *
+ * Room at a limit is made only when the block could be had: there is a place in the table, and the kernel gives the mapping. It
+ * is made first, untouched, and paid for then.
+ *
  * Data: an unsorted table of at most 256; it is read when a pointer is not in our groups, which is rare.
  * Locking: rank LANE; mremap runs under it, for the table must not show a mapping that has moved. Fork: the
  * child resets the lock; an entry is written in one piece after its mapping stands, so at worst one mapping
@@ -42,38 +45,65 @@ bool ebb__lane_find(const void *p, size_t *ret_bytes)
     return b != NULL;
 }
 
-/* The ledger's word for `more_bytes` of a block, see gate.c; no lock held. */
-static bool charge(size_t more_bytes, size_t block_bytes)
+/* Makes room for `more_bytes` of a block, see gate.c, and pays for them. No lock held. */
+static bool make_room(size_t more_bytes, size_t block_bytes)
 {
     struct ebb_pass pass = {.wanted_units = more_bytes / EBB_UNIT_BYTES};
     return ebb__gate_open(&pass, block_bytes); /* paid, and taken */
 }
 
-void *ebb__lane_alloc(size_t bytes, size_t align)
+/* The option bounds what realloc may take; an alignment that only a mapping can give is always tried. Lock held. */
+static bool has_place_locked(size_t align)
 {
     struct lane *lane = &ebb__lane;
-    void *addr = NULL;
-    if (bytes > EBB_BUDGET_CHARGE_MAX - LANE_STEP_BYTES)
-        return NULL;
-    bytes = ebb__align_up(ebb__max(bytes, 1), LANE_STEP_BYTES);
-    if (!charge(bytes, bytes))
-        return NULL;
-    ebb__lock_take(&ebb__lane_lock);
     if (lane->share == 0)
         lane->share = (uint32_t)ebb__min(ebb__os_max_map_count() / 64, EBB_LANE_MAX_BLOCKS);
-    uint32_t count = atomic_load_explicit(&lane->count, memory_order_relaxed);
-    /* The option bounds what realloc may take; an alignment that only a mapping can give is always tried. */
-    uint32_t limit =
-        align > LANE_STEP_BYTES ? lane->share : (uint32_t)ebb__min(lane->share, (size_t)ebb__conf.lane);
-    if (count < limit && ebb__os_map(bytes, align, &addr) == 0) {
+    return atomic_load_explicit(&lane->count, memory_order_relaxed) <
+           (align > LANE_STEP_BYTES ? lane->share : ebb__min(lane->share, (size_t)ebb__conf.lane));
+}
+
+static bool has_place(size_t align)
+{
+    ebb__lock_take(&ebb__lane_lock);
+    bool has = has_place_locked(align);
+    ebb__lock_release(&ebb__lane_lock);
+    return has;
+}
+
+/* Puts a block into the table; false when others have filled it. */
+static bool enter(void *addr, size_t bytes, size_t align)
+{
+    struct lane *lane = &ebb__lane;
+    ebb__lock_take(&ebb__lane_lock);
+    bool has = has_place_locked(align);
+    if (has) {
+        uint32_t count = atomic_load_explicit(&lane->count, memory_order_relaxed);
         lane->blocks[count] = (struct lane_block){addr, bytes};
         atomic_store_explicit(&lane->count, count + 1, memory_order_release);
         EBB_COUNT(lane_blocks, 1);
         EBB_COUNT(lane_bytes, bytes);
     }
     ebb__lock_release(&ebb__lane_lock);
+    return has;
+}
+
+void *ebb__lane_alloc(size_t bytes, size_t align)
+{
+    void *addr = NULL;
+    if (bytes > PTRDIFF_MAX - LANE_STEP_BYTES || !has_place(align))
+        return NULL;
+    bytes = ebb__align_up(ebb__max(bytes, 1), LANE_STEP_BYTES);
+    bool paid = ebb__ledger_heap_try(bytes) == 0;
+    if (ebb__os_map(bytes, align, &addr) == 0) {
+        paid = paid || make_room(bytes, bytes);
+        if (!paid || !enter(addr, bytes, align)) {
+            ebb__os_unmap(addr, bytes);
+            addr = NULL;
+        }
+    }
     if (addr == NULL) {
-        ebb__ledger_heap_uncharge(bytes);
+        if (paid)
+            ebb__ledger_heap_uncharge(bytes);
         return NULL;
     }
     __atomic_store_n(&ebb_alloc_counter, __atomic_load_n(&ebb_alloc_counter, __ATOMIC_RELAXED) + 1,
@@ -103,6 +133,16 @@ void ebb__lane_free(void *p)
     ebb__gate_left(found.bytes, found.bytes);
 }
 
+/* Whether the kernel would give so much: a mapping that nobody touches costs nothing. */
+static bool kernel_has(size_t bytes)
+{
+    void *addr;
+    if (ebb__os_map(bytes, LANE_STEP_BYTES, &addr) != 0)
+        return false;
+    ebb__os_unmap(addr, bytes);
+    return true;
+}
+
 void *ebb__lane_resize(void *p, size_t bytes)
 {
     void *addr = NULL;
@@ -112,7 +152,8 @@ void *ebb__lane_resize(void *p, size_t bytes)
     bytes = ebb__align_up(bytes, LANE_STEP_BYTES);
     if (!ebb__lane_find(p, &old)) /* nobody else resizes or frees the caller's block meanwhile */
         return NULL;
-    if (bytes > old && !charge(bytes - old, bytes))
+    if (bytes > old && ebb__ledger_heap_try(bytes - old) != 0 &&
+        (!kernel_has(bytes - old) || !make_room(bytes - old, bytes)))
         return NULL;
     ebb__lock_take(&ebb__lane_lock);
     struct lane_block *b = find_locked(p);

@@ -66,7 +66,7 @@ static void count_alloc(void)
                      __ATOMIC_RELAXED);
 }
 
-void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
+static void *take_span(size_t bytes, size_t align_bytes, enum ebb_room room, bool zeroed)
 {
     size_t units = ebb__max(ebb__div_up(bytes, EBB_UNIT_BYTES), 1);
     size_t align_units = ebb__max(align_bytes / EBB_UNIT_BYTES, 1);
@@ -78,8 +78,8 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
     if (units <= EBB_EXTENT_UNITS && align_units <= EBB_EXTENT_UNITS) {
         uint64_t backed[EBB_EXTENT_UNITS / 64];
         enum ebb_kind kind = units <= EBB_MID_MAX_UNITS ? EBB_KIND_MID : EBB_KIND_LARGE;
-        char *start = ebb__extent_take(kind, (unsigned)units, (unsigned)align_units, EBB_MAKE_ROOM,
-                                       zeroed ? backed : NULL);
+        char *start =
+            ebb__extent_take(kind, (unsigned)units, (unsigned)align_units, room, zeroed ? backed : NULL);
         if (start == NULL)
             return NULL;
         if (zeroed)
@@ -89,12 +89,22 @@ void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
     bool clean;
     unsigned align_extents = (unsigned)ebb__max(align_units / EBB_EXTENT_UNITS, 1);
     units = ebb__max(units, EBB_EXTENT_UNITS + 1);
-    char *start = ebb__chain_take(units, align_extents, EBB_MAKE_ROOM, &clean);
+    char *start = ebb__chain_take(units, align_extents, room, &clean);
     if (start == NULL)
         return NULL;
     if (zeroed && !clean)
         memset(start, 0, units * EBB_UNIT_BYTES);
     return start;
+}
+
+void *ebb__heap_span_alloc(size_t bytes, size_t align_bytes, bool zeroed)
+{
+    return take_span(bytes, align_bytes, EBB_MAKE_ROOM, zeroed);
+}
+
+void *ebb__heap_span_if_room(size_t bytes)
+{
+    return take_span(bytes, EBB_UNIT_BYTES, EBB_IF_ROOM, false);
 }
 
 enum ebb_kind ebb__span_kind(const void *start)
@@ -105,7 +115,7 @@ enum ebb_kind ebb__span_kind(const void *start)
     return s->units <= EBB_MID_MAX_UNITS ? EBB_KIND_MID : EBB_KIND_LARGE;
 }
 
-void *ebb__heap_region_span_alloc(size_t bytes)
+void *ebb__heap_region_span_alloc(size_t bytes, enum ebb_room room)
 {
     size_t units = ebb__max(ebb__div_up(bytes, EBB_UNIT_BYTES), 1);
     bool clean;
@@ -113,8 +123,8 @@ void *ebb__heap_region_span_alloc(size_t bytes)
         return NULL;
     count_alloc();
     void *start = units <= EBB_EXTENT_UNITS
-                      ? ebb__extent_take(EBB_KIND_REGION, (unsigned)units, 1, EBB_MAKE_ROOM, NULL)
-                      : ebb__chain_take(units, 1, EBB_MAKE_ROOM, &clean);
+                      ? ebb__extent_take(EBB_KIND_REGION, (unsigned)units, 1, room, NULL)
+                      : ebb__chain_take(units, 1, room, &clean);
     if (start != NULL && units > EBB_EXTENT_UNITS) /* nobody else knows of it yet */
         __atomic_store_n(&span_at(start)->held, EBB_HELD_BY_REGION, __ATOMIC_RELAXED);
     return start;
@@ -165,9 +175,10 @@ void *ebb__heap_large_resize(void *block, size_t bytes)
     /* Where the new length is served by another kind of extent, moving is better than mixing lifetimes. */
     if (wanted < units && wanted <= EBB_MID_MAX_UNITS && units > EBB_MID_MAX_UNITS)
         return NULL;
-    /* A block that grows once grows again: with room for that, if it is free, else just what is asked for. */
+    /* A block that grows once grows again: with room for that, if it is free and no limit is in the way, else just what is asked
+     * for. */
     size_t ample = wanted > units ? ebb__heap_grown(units, wanted) : wanted;
-    if (!ebb__chain_resize(block, units, ample, EBB_MAKE_ROOM) &&
+    if ((ample == wanted || !ebb__chain_resize(block, units, ample, EBB_IF_ROOM)) &&
         !ebb__chain_resize(block, units, wanted, EBB_MAKE_ROOM))
         return NULL;
     EBB_COUNT(span_grown, 1);

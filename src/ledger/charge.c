@@ -410,13 +410,13 @@ static bool draw(struct ebb_budget_account *account, uint64_t bytes)
 
 /* The rest first, which may be refused after a long time; what is reserved last: until then others can draw on it, who were
  * promised not to be refused. When they did, more is to be walked for, and it begins anew. */
-static EBB_NOINLINE int charge_reserved(struct ebb_budget_account *account, uint64_t bytes, bool may_plead)
+static EBB_NOINLINE int charge_reserved(struct ebb_budget_account *account, uint64_t bytes,
+                                        enum ledger_bound bound, bool may_plead)
 {
     for (;;) {
         uint64_t reserved = ledger_get(&account->own_reserved), drawn = reserved < bytes ? reserved : bytes,
                  rest = bytes - drawn;
-        if (rest != 0 &&
-            ebb__ledger_walk_first(account, rest, may_plead ? LEDGER_GATE : LEDGER_HARD) != NULL &&
+        if (rest != 0 && ebb__ledger_walk_first(account, rest, bound) != NULL &&
             (!may_plead || plead(account, rest, bytes) != 0))
             return -ENOMEM;
         if (draw(account, drawn)) {
@@ -476,7 +476,7 @@ int ebb__ledger_charge(struct ebb_budget_account *account, size_t bytes)
     if (bytes > EBB_BUDGET_CHARGE_MAX)
         return -ENOMEM;
     if (EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0))
-        return charge_reserved(account, bytes, true);
+        return charge_reserved(account, bytes, LEDGER_GATE, true);
     if (EBB_UNLIKELY(ebb__ledger_walk_first(account, bytes, LEDGER_GATE) != NULL) &&
         ebb__ledger_walk_slow(account, bytes) != 0)
         return -ENOMEM;
@@ -484,18 +484,23 @@ int ebb__ledger_charge(struct ebb_budget_account *account, size_t bytes)
     return 0;
 }
 
-int ebb__ledger_charge_try(struct ebb_budget_account *account, size_t bytes)
+int ebb__ledger_charge_at_once(struct ebb_budget_account *account, size_t bytes, enum ledger_bound bound)
 {
     if (!is_chargeable(account, "ebb_budget_charge"))
         return -EINVAL;
     if (bytes > EBB_BUDGET_CHARGE_MAX)
         return -ENOMEM;
     if (EBB_UNLIKELY(ledger_get(&account->own_reserved) != 0))
-        return charge_reserved(account, bytes, false);
-    if (ebb__ledger_walk_first(account, bytes, LEDGER_HARD) != NULL)
+        return charge_reserved(account, bytes, bound, false);
+    if (ebb__ledger_walk_first(account, bytes, bound) != NULL)
         return -ENOMEM;
     ledger_add(&account->own, bytes);
     return 0;
+}
+
+int ebb__ledger_charge_try(struct ebb_budget_account *account, size_t bytes)
+{
+    return ebb__ledger_charge_at_once(account, bytes, LEDGER_HARD);
 }
 
 void ebb__ledger_give(struct ebb_budget_account *account, uint64_t bytes, const char *caller)

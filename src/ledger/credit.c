@@ -196,7 +196,7 @@ static bool take_grant(struct ebb_budget_account *account, struct credit_slot *s
     return is_granted;
 }
 
-static EBB_NOINLINE int charge_slow(struct ebb_budget_account *account, size_t bytes)
+static EBB_NOINLINE int charge_slow(struct ebb_budget_account *account, size_t bytes, bool may_ask)
 {
     struct ledger_thread *t;
     ebb__ledger_expect_alive(account, "ebb_budget_charge_credit");
@@ -208,7 +208,8 @@ static EBB_NOINLINE int charge_slow(struct ebb_budget_account *account, size_t b
         if (take_grant(account, slot != NULL ? slot : take_slot(t, account), bytes))
             return 0;
     }
-    return ebb__ledger_charge(account, bytes);
+    return may_ask ? ebb__ledger_charge(account, bytes)
+                   : ebb__ledger_charge_at_once(account, bytes, LEDGER_GATE);
 }
 
 int ebb__ledger_charge_credit(struct ebb_budget_account *account, size_t bytes)
@@ -216,7 +217,13 @@ int ebb__ledger_charge_credit(struct ebb_budget_account *account, size_t bytes)
     struct credit_slot *slot = slot_of(mine, account);
     if (EBB_LIKELY(slot != NULL && spend(slot, bytes)))
         return 0;
-    return charge_slow(account, bytes);
+    return charge_slow(account, bytes, true);
+}
+
+int ebb__ledger_charge_credit_try(struct ebb_budget_account *account, size_t bytes)
+{
+    struct credit_slot *slot = slot_of(mine, account);
+    return slot != NULL && spend(slot, bytes) ? 0 : charge_slow(account, bytes, false);
 }
 
 static EBB_NOINLINE void uncharge_slow(struct ebb_budget_account *account, size_t bytes)

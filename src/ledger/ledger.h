@@ -159,6 +159,8 @@ int ebb__ledger_charge_try(struct ebb_budget_account *account, size_t bytes);
 void ebb__ledger_uncharge(struct ebb_budget_account *account, size_t bytes);
 
 int ebb__ledger_charge_credit(struct ebb_budget_account *account, size_t bytes);
+/* The same for what can be done without: never reclaims, -ENOMEM at any limit, hard or soft. */
+int ebb__ledger_charge_credit_try(struct ebb_budget_account *account, size_t bytes);
 void ebb__ledger_uncharge_credit(struct ebb_budget_account *account, size_t bytes);
 
 int ebb__ledger_reserve(struct ebb_budget_account *account, size_t bytes);

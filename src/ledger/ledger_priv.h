@@ -134,7 +134,10 @@ struct ebb_budget_account *ebb__ledger_walk_up(struct ebb_budget_account *accoun
 struct ebb_budget_account *ebb__ledger_walk_first(struct ebb_budget_account *account, uint64_t bytes,
                                                   enum ledger_bound bound);
 
-/* The same without asking any limit. */
+/* Charges what no limit of that kind is in the way of; asks nobody. */
+int ebb__ledger_charge_at_once(struct ebb_budget_account *account, size_t bytes, enum ledger_bound bound);
+
+/* Adds to all levels without asking any limit. */
 void ebb__ledger_walk_force(struct ebb_budget_account *account, uint64_t bytes);
 
 /* Takes from all levels. */

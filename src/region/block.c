@@ -8,10 +8,11 @@
  */
 #include "region/region_priv.h"
 
-static void *take_from_heap(unsigned c)
+static void *take_from_heap(unsigned c, enum ebb_room room)
 {
     void *p;
-    return ebb__heap_take(c, &p, 1) != 0 ? p : NULL;
+    unsigned got = room == EBB_MAKE_ROOM ? ebb__heap_take(c, &p, 1) : ebb__heap_take_if_room(c, &p, 1);
+    return got != 0 ? p : NULL;
 }
 
 static void give_to_heap(unsigned c, void *block)
@@ -40,11 +41,11 @@ static size_t block_bytes_below(size_t bytes)
 }
 
 /* A block's memory of at least `bytes`; *ret_class is 0 for a span. */
-static void *take(size_t bytes, unsigned *ret_class)
+static void *take(size_t bytes, enum ebb_room room, unsigned *ret_class)
 {
     unsigned c = bytes <= EBB_SMALL_MAX_BYTES ? ebb__class_of(bytes) : 0;
     *ret_class = c;
-    return c != 0 ? ebb__region_source.take(c) : ebb__heap_region_span_alloc(bytes);
+    return c != 0 ? ebb__region_source.take(c, room) : ebb__heap_region_span_alloc(bytes, room);
 }
 
 static void give(void *block, unsigned class, size_t bytes)
@@ -89,9 +90,10 @@ size_t ebb__blocks_return(struct block *list)
 /* ---- charging ---- */
 
 /* False: the account has no room. */
-static bool charge(struct region *r, size_t bytes)
+static bool charge(struct region *r, size_t bytes, enum ebb_room room)
 {
-    if (r->account != NULL && ebb__ledger_charge_credit(r->account, bytes) != 0)
+    if (r->account != NULL && (room == EBB_MAKE_ROOM ? ebb__ledger_charge_credit(r->account, bytes)
+                                                     : ebb__ledger_charge_credit_try(r->account, bytes)) != 0)
         return false;
     r->charged_bytes += bytes;
     r->peak_bytes = ebb__max(r->peak_bytes, ebb__region_held_bytes(r));
@@ -123,9 +125,23 @@ static bool is_allowed(struct region *r, size_t bytes)
     return r->over_limit != NULL && r->over_limit(&r->open, bytes, r->arg) != 0;
 }
 
-struct block *ebb__block_take(struct region *r, size_t bytes, size_t least_bytes)
+/* A block of so many bytes, charged. NULL: it is refused, and nothing is charged. */
+static struct block *take_charged(struct region *r, size_t bytes, enum ebb_room room)
 {
     unsigned class;
+    if (!charge(r, bytes, room))
+        return NULL;
+    struct block *b = take(bytes, room, &class);
+    if (b == NULL)
+        ebb__region_uncharge(r, bytes);
+    else
+        *b = (struct block){.bytes = bytes, .class = class};
+    return b;
+}
+
+struct block *ebb__block_take(struct region *r, size_t bytes, size_t least_bytes)
+{
+    struct block *b = NULL;
     size_t least = ebb__block_bytes(least_bytes);
     bytes = ebb__block_bytes(bytes);
     if (!is_within(r, bytes)) {
@@ -134,22 +150,14 @@ struct block *ebb__block_take(struct region *r, size_t bytes, size_t least_bytes
         if (bytes < least && !is_allowed(r, bytes = least))
             return NULL;
     }
-    if (!charge(r, bytes)) { /* the account has less room: kept blocks go, and the least will do */
-        (void)ebb__keep_none(r);
-        if (!charge(r, bytes = least))
-            return NULL;
-    }
-    struct block *b = take(bytes, &class);
-    if (b == NULL && (ebb__keep_none(r) != 0 || least < bytes)) {
-        ebb__region_uncharge(r, bytes - least);
-        bytes = least;
-        b = take(bytes, &class);
-    }
-    if (b == NULL) {
-        ebb__region_uncharge(r, bytes);
+    if (bytes > least) /* in advance, for pieces that may never come: nobody else's memory goes for that */
+        b = take_charged(r, bytes, EBB_IF_ROOM);
+    if (b == NULL)
+        b = take_charged(r, least, EBB_MAKE_ROOM);
+    if (b == NULL && ebb__keep_none(r) != 0)
+        b = take_charged(r, least, EBB_MAKE_ROOM);
+    if (b == NULL)
         return NULL;
-    }
-    *b = (struct block){.bytes = bytes, .class = class};
     r->blocks_taken++;
     if (r->watch != EBB_WATCH_NONE)
         ebb__watch_free(r, ebb__block_data(b), ebb__block_end(r, b));
@@ -160,12 +168,12 @@ struct region *ebb__region_take_first(size_t bytes, unsigned *ret_class, size_t 
 {
     if (bytes > EBB_SMALL_MAX_BYTES) {
         *ret_bytes = ebb__block_bytes(bytes);
-        return take(*ret_bytes, ret_class);
+        return take(*ret_bytes, EBB_MAKE_ROOM, ret_class);
     }
     unsigned c = ebb__class_of(bytes);
     *ret_class = c;
     *ret_bytes = ebb__classes[c].bytes;
-    return ebb__region_source.take(c);
+    return ebb__region_source.take(c, EBB_MAKE_ROOM);
 }
 
 bool ebb__region_charge_first(struct region *r, struct ebb_budget_account *account)

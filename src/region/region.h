@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "ebb/region.h"
+#include "heap/heap.h"
 
 /* Those that return bool: whether blocks besides the first were kept or given back, so that somebody should look after them. */
 
@@ -41,7 +42,7 @@ int ebb__region_check(const struct ebb_region *region);
 /* The heap, until the floor above knows better: threads' caches. Set before a second thread exists. A block of class c, NULL when
  * refused; and back. What one pair has given the other may take. */
 struct ebb_region_source {
-    void *(*take)(unsigned c);
+    void *(*take)(unsigned c, enum ebb_room room);
     void (*give)(unsigned c, void *block);
 };
 extern struct ebb_region_source ebb__region_source;

@@ -134,8 +134,8 @@ EBB_INLINE size_t ebb__region_held_bytes(const struct region *r)
 /* The bytes of the block that serves a request for so many. */
 size_t ebb__block_bytes(size_t bytes);
 
-/* A new block of at least `bytes`, or of at least `least_bytes` where the limit or the kernel refuses that; kept blocks go
- * before either refuses. Charged. NULL when refused. */
+/* A new block of at least `bytes`, or of at least `least_bytes` where a limit or the kernel is in the way of that; room is made for
+ * the least alone, and kept blocks go before it is refused. Charged. NULL when refused. */
 struct block *ebb__block_take(struct region *r, size_t bytes, size_t least_bytes);
 
 /* Gives a list of blocks back that no region knows any more. Returns the bytes. */

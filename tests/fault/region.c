@@ -47,7 +47,7 @@ static void leave_nothing(void)
     void *p;
     ebb_fake.commit_bytes = ebb_fake.committed_bytes;
     for (size_t bytes = EBB_MIB(2); bytes >= EBB_KIB(4); bytes /= 2)
-        while (ebb__heap_region_span_alloc(bytes) != NULL ||
+        while (ebb__heap_region_span_alloc(bytes, EBB_MAKE_ROOM) != NULL ||
                ebb__heap_span_alloc(bytes, EBB_UNIT_BYTES, false) != NULL)
             ;
     ebb_thread_flush();

@@ -12,7 +12,7 @@
 static inline void *get(unsigned c)
 {
     void *p = ebb__cache_get(c);
-    return p != NULL ? p : ebb__cache_get_slow(c);
+    return p != NULL ? p : ebb__cache_get_slow(c, EBB_MAKE_ROOM);
 }
 
 static inline void put(void *p)

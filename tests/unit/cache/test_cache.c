@@ -3,8 +3,10 @@
  * One thread's cache: what it hands out, keeps, exchanges and gives back.
  */
 #include "cache_test.h"
+#include "pool.h"
 #include "small_space.h"
 
+#include "heap/heap_priv.h"
 #include "os/fake.h"
 
 #define MANY 4000
@@ -414,6 +416,89 @@ static void magazines_refused(void)
     EXPECT_CACHE_OK();
 }
 
+/* A thread that frees at a limit waits for nobody, and has nobody's memory taken away for its own convenience. */
+static void free_asks_nobody(bool has_cache)
+{
+    static void *all[4000];
+    unsigned c = ebb__class_of(64);
+    struct pool pool;
+    void *p;
+    if (has_cache)
+        put(get(c));
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(all); i++)
+        EXPECT_EQ(ebb__heap_take(c, &all[i], 1), 1);
+    pool_fill(&pool, EBB_MIB(8));
+    leave_room(0);
+    for (unsigned mag = EBB_CLASS_MAG_128; mag < EBB_CLASS_COUNT; mag++)
+        while (ebb__heap_take_if_room(mag, &p, 1) != 0)
+            ;
+    size_t live = live_blocks();
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(all); i += 2) /* no slab runs empty */
+        put(all[i]);
+    EXPECT_EQ(pool.asked, 0);
+    EXPECT_EQ(EBB_COUNTED(limit_refusals), 0);
+    EXPECT_EQ(live_blocks(), live - EBB_ARRAY_COUNT(all) / 2);
+    EXPECT_CACHE_OK();
+    leave_all_room();
+    for (unsigned i = 1; i < EBB_ARRAY_COUNT(all); i += 2)
+        put(all[i]);
+    EXPECT(cached_blocks() > 100);
+    EXPECT_EQ(live_blocks(), live - EBB_ARRAY_COUNT(all));
+    EXPECT_CACHE_OK();
+}
+
+static void free_without_a_cache_asks_nobody(void)
+{
+    free_asks_nobody(false);
+}
+
+static void free_with_a_cache_asks_nobody(void)
+{
+    free_asks_nobody(true);
+}
+
+/* Without room for another magazine the full one goes to the slabs as a whole, not each block that comes after it. */
+static void full_magazines_are_spilled(bool two)
+{
+    unsigned c = ebb__class_of(64);
+    void *p;
+    for (unsigned i = 0; i < 512; i++)
+        EXPECT_EQ(ebb__heap_take(c, &blocks[i], 1), 1);
+    for (unsigned i = 0; i < 4; i++) /* the third one comes by a magazine */
+        EXPECT(get(c) != NULL);
+    if (two) {
+        put_many(512);
+        take_many(c, 512);
+    }
+    leave_room(0);
+    for (unsigned mag = EBB_CLASS_MAG_128; mag < EBB_CLASS_COUNT; mag++)
+        while (ebb__heap_take_if_room(mag, &p, 1) != 0)
+            ;
+    while (ebb__mag_create(0) != NULL || ebb__mag_create(1) != NULL || ebb__mag_create(2) != NULL ||
+           ebb__mag_create(3) != NULL)
+        ;
+    size_t before = ebb__class_books(c)->given_blocks, least = SIZE_MAX;
+    for (unsigned i = 0; i < 512; i++) {
+        put(blocks[i]);
+        size_t given = ebb__class_books(c)->given_blocks - before;
+        if (given != 0)
+            least = given < least ? given : least;
+        before += given;
+    }
+    EXPECT_MSG(least != SIZE_MAX && least > 20, "%zu at a time", least);
+    EXPECT_CACHE_OK();
+}
+
+static void one_full_magazine_is_spilled(void)
+{
+    full_magazines_are_spilled(false);
+}
+
+static void two_full_magazines_are_spilled(void)
+{
+    full_magazines_are_spilled(true);
+}
+
 static void first_cache_refused(void)
 {
     ebb_fake.fail_at = 1;
@@ -460,6 +545,10 @@ int main(void)
         CASE(thread_exit_empties_the_cache),
         CASE(flush_gives_all_back),
         CASE(magazines_refused),
+        CASE(free_without_a_cache_asks_nobody),
+        CASE(free_with_a_cache_asks_nobody),
+        CASE(one_full_magazine_is_spilled),
+        CASE(two_full_magazines_are_spilled),
         CASE(first_cache_refused),
         CASE(fork_child_keeps_its_own),
     };

@@ -62,7 +62,7 @@ static inline void fill_cache(size_t bytes)
         unsigned n = 0;
         for (; n < 300; n++)
             if ((blocks[n] = ebb__cache_get(c)) == NULL)
-                EXPECT((blocks[n] = ebb__cache_get_slow(c)) != NULL);
+                EXPECT((blocks[n] = ebb__cache_get_slow(c, EBB_MAKE_ROOM)) != NULL);
         while (n-- != 0)
             if (ebb__cache_put(blocks[n]) == EBB_PUT_FULL)
                 ebb__cache_put_slow(blocks[n], "test");

@@ -177,6 +177,98 @@ static void no_room_is_made_for_a_second_slab(void)
     EXPECT_HEAP_OK();
 }
 
+/* ---- growth ---- */
+
+/* Room for the next growth is had where there is room; only for what is asked for somebody is asked. */
+static void nobody_is_asked_for_room_to_grow(void)
+{
+    struct pool pool;
+    with_pages_of_one_unit();
+    char *p = span(UNITS(300));
+    pool_fill(&pool, EBB_MIB(8));
+    leave_room(UNITS(10));
+    EXPECT(ebb__heap_large_resize(p, UNITS(310)) == p);
+    EXPECT_EQ(units_of(p), 310);
+    EXPECT_EQ(pool.asked, 0);
+    leave_room(0);
+    EXPECT(ebb__heap_large_resize(p, UNITS(320)) == p);
+    EXPECT_EQ(units_of(p), 320);
+    EXPECT_EQ(pool.asked, 1);
+    leave_all_room();
+    EXPECT(ebb__heap_large_resize(p, UNITS(321)) == p);
+    EXPECT_EQ(units_of(p), ebb__heap_grown(320, 321));
+    EXPECT(ebb__heap_span_if_room(UNITS(100)) != NULL);
+    leave_room(UNITS(99));
+    EXPECT(ebb__heap_span_if_room(UNITS(100)) == NULL && ebb__heap_span_if_room(EXTENTS(5)) == NULL);
+    EXPECT(ebb__heap_region_span_alloc(UNITS(100), EBB_IF_ROOM) == NULL);
+    EXPECT_EQ(pool.asked, 1);
+    EXPECT_HEAP_OK();
+}
+
+/* What holds memory behind the block needs no room. */
+static void growth_into_memory_that_is_held(void)
+{
+    struct pool pool;
+    with_pages_of_one_unit();
+    char *p = span(UNITS(300)), *q = span(UNITS(100));
+    EXPECT(q == p + UNITS(300));
+    memset(q, 1, UNITS(100));
+    ebb__heap_large_free(q);
+    pool_fill(&pool, EBB_MIB(8));
+    leave_room(0);
+    EXPECT(ebb__heap_large_resize(p, UNITS(310)) == p);
+    EXPECT_EQ(units_of(p), ebb__heap_grown(300, 310));
+    EXPECT_EQ(pool.asked, 0);
+    EXPECT_HEAP_OK();
+}
+
+/* ---- the lane ---- */
+
+/* A block that cannot be had is nobody's memory worth. */
+static void nobody_is_asked_for_what_cannot_be(void)
+{
+    struct pool pool;
+    char *p = ebb__heap_lane_alloc(EBB_MIB(32));
+    EXPECT(p != NULL);
+    pool_fill(&pool, EBB_GIB(1));
+    leave_room(0);
+    EXPECT(ebb__heap_lane_alloc((size_t)PTRDIFF_MAX - EBB_MIB(1)) == NULL);
+    EXPECT(ebb__heap_large_resize(p, (size_t)PTRDIFF_MAX - EBB_MIB(1)) == NULL);
+    ebb_fake.as_bytes = ebb_fake.reserved_bytes + ebb_fake.mapped_bytes + EBB_MIB(20);
+    EXPECT(ebb__heap_lane_alloc(EBB_MIB(40)) == NULL);
+    EXPECT(ebb__heap_large_resize(p, EBB_MIB(64)) == NULL);
+    ebb_fake.as_bytes = SIZE_MAX;
+    ebb__conf.lane = 1;
+    EXPECT(ebb__heap_lane_alloc(EBB_MIB(40)) == NULL);
+    EXPECT_EQ(pool.asked, 0);
+    EXPECT_EQ(ebb_fake.mapped_bytes, EBB_MIB(32));
+    EXPECT_HEAP_OK();
+}
+
+static void for_what_can_be_they_are(void)
+{
+    struct pool pool;
+    size_t usable = 0;
+    char *p = ebb__heap_lane_alloc(EBB_MIB(32));
+    pool_fill(&pool, EBB_MIB(100));
+    leave_room(0);
+    char *q = ebb__heap_lane_alloc(EBB_MIB(40));
+    EXPECT(q != NULL && pool.asked == 1);
+    p = ebb__heap_large_resize(p, EBB_MIB(64));
+    EXPECT(p != NULL && ebb__heap_kind(p, true, &usable) == EBB_BLOCK_LANE && usable == EBB_MIB(64));
+    EXPECT_HEAP_OK();
+    /* Refused all the same: the mapping that was made for it goes, and the one that should grow is as it was. */
+    size_t mapped = ebb_fake.mapped_bytes;
+    EXPECT(ebb__heap_lane_alloc(EBB_MIB(140)) == NULL);
+    EXPECT(ebb__heap_large_resize(p, EBB_MIB(200)) == NULL);
+    EXPECT_EQ(ebb_fake.mapped_bytes, mapped);
+    EXPECT_HEAP_OK();
+    ebb__heap_large_free(p);
+    ebb__heap_large_free(q);
+    EXPECT_EQ(ebb_fake.mapped_bytes, 0);
+    EXPECT_HEAP_OK();
+}
+
 /* ---- any heap ---- */
 
 /* Free blocks of the slab that hold memory. */
@@ -235,6 +327,10 @@ int main(void)
         CASE(free_units_come_before_others_are_asked),
         CASE(room_is_made_for_one_block),
         CASE(no_room_is_made_for_a_second_slab),
+        CASE(nobody_is_asked_for_room_to_grow),
+        CASE(growth_into_memory_that_is_held),
+        CASE(nobody_is_asked_for_what_cannot_be),
+        CASE(for_what_can_be_they_are),
         CASES(nothing_backed_is_refused),
     };
     small_reservations();

@@ -8,7 +8,7 @@
 
 static void *region_span(size_t bytes)
 {
-    void *p = ebb__heap_region_span_alloc(bytes);
+    void *p = ebb__heap_region_span_alloc(bytes, EBB_MAKE_ROOM);
     EXPECT_MSG(p != NULL, "span of %zu bytes", bytes);
     return p;
 }

@@ -2,6 +2,7 @@
  *
  * The budget asks regions for what they keep: who gives, in which order, what counts, and who is left alone.
  */
+#include "pool.h"
 #include "region_test.h"
 #include "small_space.h"
 
@@ -312,6 +313,43 @@ static void nothing_goes_through_caches(void)
     expect_empty_heap();
 }
 
+/* ---- blocks in advance ---- */
+
+/* For a piece of 100 bytes nobody is asked for the large block that the region would rather have. */
+static void nobody_is_asked_for_blocks_in_advance(bool by_account)
+{
+    struct ebb_budget_account *above = NULL, *account = NULL;
+    struct pool pool;
+    EXPECT_EQ(ebb__ledger_create(NULL, "above", EBB_BUDGET_QUERY, &above), 0);
+    EXPECT_EQ(ebb__ledger_create(above, "query", EBB_BUDGET_QUERY, &account), 0);
+    pool_fill_below(&pool, above, EBB_MIB(64));
+    struct ebb_region *region = region_with((struct ebb_region_options){
+        .block_bytes = EBB_KIB(1), .account = by_account ? account : NULL, .max_block_bytes = EBB_MIB(1)});
+    while (figures(region).held_bytes < EBB_MIB(4))
+        (void)piece(region, 100);
+    leave_room_in(by_account ? above : &ebb__ledger_process, EBB_KIB(300));
+    for (size_t held = figures(region).held_bytes; figures(region).held_bytes < held + EBB_KIB(30);)
+        (void)piece(region, 100);
+    EXPECT_EQ(pool.asked, 0);
+    EXPECT(figures(region).held_bytes < EBB_MIB(6));
+    /* For what is asked for they are. */
+    (void)piece(region, EBB_MIB(2));
+    EXPECT_EQ(pool.asked, 1);
+    ALL_OK(region);
+    ebb__region_destroy(region);
+    expect_empty_heap();
+}
+
+static void blocks_in_advance_and_the_heap(void)
+{
+    nobody_is_asked_for_blocks_in_advance(false);
+}
+
+static void blocks_in_advance_and_the_account(void)
+{
+    nobody_is_asked_for_blocks_in_advance(true);
+}
+
 /* ---- failure and fork ---- */
 
 static size_t some(void *unused)
@@ -367,6 +405,8 @@ static void a_child_has_it(void)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
+        CASE(blocks_in_advance_and_the_heap),
+        CASE(blocks_in_advance_and_the_account),
         CASE(it_is_there_when_something_is_kept),
         CASE(the_kernel_gets_it),
         CASE(as_much_as_is_asked_for),
