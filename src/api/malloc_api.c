@@ -54,6 +54,8 @@ void *ebb__api_aligned(size_t align, size_t bytes)
     if (bytes > PTRDIFF_MAX || align > PTRDIFF_MAX / 2)
         return fail(ENOMEM);
     void *p = take_aligned(align, bytes);
+    if (EBB_UNLIKELY(p == NULL) && ebb__governor_rescue())
+        p = take_aligned(align, bytes);
     return p != NULL ? p : fail(ENOMEM);
 }
 

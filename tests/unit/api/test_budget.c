@@ -60,6 +60,26 @@ static void without_measuring(void)
     (void)ebb__ledger_look_point(EBB_BUDGET_UNLIMITED);
 }
 
+/* At a hard limit what the thread has in its cache is memory too, also for blocks that want an alignment. */
+static void aligned_blocks_are_rescued(void)
+{
+    void *blocks[3], *p; /* of a slab of one unit */
+    without_measuring();
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(blocks); i++)
+        EXPECT((blocks[i] = ebb_malloc(1024)) != NULL);
+    ebb__conf.hard_limit = (long)MIB(64); /* as if it had been met */
+    EXPECT(ebb_budget_limit(ebb_budget_heap(), EBB_BUDGET_HARD,
+                            (int64_t)ebb_budget_exact(ebb_budget_heap())) >= 0);
+    for (unsigned i = 0; i < EBB_ARRAY_COUNT(blocks); i++)
+        ebb_free(blocks[i]);
+    while (ebb__heap_span_if_room(EBB_UNIT_BYTES) != NULL ||
+           ebb__heap_take_if_room(ebb__class_of(128), &p, 1) != 0)
+        ;
+    p = ebb_aligned_alloc(128, 128);
+    EXPECT(p != NULL && (uintptr_t)p % 128 == 0);
+    EXPECT_EQ(ebb_check(), 0);
+}
+
 static void a_cache_gives_way_to_queries(void)
 {
     struct cache cache = {0};
@@ -178,6 +198,7 @@ static void misuse_dies(void)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
+        CASE(aligned_blocks_are_rescued),
         CASE(a_cache_gives_way_to_queries),
         CASE(what_can_never_fit_evicts_nothing),
         CASE(a_connection_counts_its_blocks),
