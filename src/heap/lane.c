@@ -90,7 +90,7 @@ static bool enter(void *addr, size_t bytes, size_t align)
 void *ebb__lane_alloc(size_t bytes, size_t align)
 {
     void *addr = NULL;
-    if (bytes > PTRDIFF_MAX - LANE_STEP_BYTES || !has_place(align))
+    if (bytes > EBB_BUDGET_CHARGE_MAX - LANE_STEP_BYTES || !has_place(align))
         return NULL;
     bytes = ebb__align_up(ebb__max(bytes, 1), LANE_STEP_BYTES);
     bool paid = ebb__ledger_heap_try(bytes) == 0;
