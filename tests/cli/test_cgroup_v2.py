@@ -161,7 +161,7 @@ def a_hog_in_another_cgroup_below_the_same_limit():
 
 @case
 def a_hog_from_afar():
-    """It wants at once what is left of 1 GiB and half of what the other keeps: nothing had reason to look so soon."""
+    """It wants at once what is left of 1 GiB and half of what the other keeps. Nobody tells of it before the limit is met."""
     need_version_2()
     group = Group("afar", 1024 * BYTES)
     load = hog = None
@@ -174,6 +174,7 @@ def a_hog_from_afar():
         spent = time.monotonic() - began
         print(f"# {held} MiB free, {used} MiB used; the hog {'lives' if lives else 'was killed'} after {spent * 1000:.0f} ms; "
               f"{load.rss} MiB are left, memory.max {group.event('max')} times, {group.kills} killed", flush=True)
+        equal((lives, group.kills), (True, 0))
     finally:
         for one in (hog, load, group):
             if one:
