@@ -38,7 +38,7 @@ static void begin(void)
     ebb__act_root = tree;
     ebb__governor_start();
     /* The main thread has a cache, so that its end would be heard of. */
-    void *block = ebb__cache_get_slow(1);
+    void *block = ebb__cache_get_slow(1, EBB_MAKE_ROOM);
     EXPECT(block != NULL);
     ebb__cache_put_slow(block, "test");
 }
