@@ -283,7 +283,9 @@ static unsigned take_backed_from(struct slab *s, uintptr_t start, void **ret_blo
         unsigned first = take_out_run(s, &holes, &count);
         ebb__bitmap_set(in_holes, first, count);
     }
-    unsigned backed = s->nfree - ebb__bitmap_count(in_holes, 0, blocks); /* all in holes are free: H9 */
+    unsigned backed = 0; /* of blocks in holes some are claimed by the sweeper, for the unit beside the hole */
+    for (unsigned w = 0; w < ebb__div_up(blocks, 64); w++)
+        backed += (unsigned)__builtin_popcountll(s->free[w] & ~in_holes[w]);
     unsigned got = want < backed ? want : backed;
     take_lowest(s, start, ret_blocks, got, in_holes);
     return got;
