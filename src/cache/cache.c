@@ -24,7 +24,7 @@
  *
  * Locking: none; the bins' locks inside heap. A miss is an operation on the cache like a hit: it stands between
  * ebb__cache_enter() and ebb__cache_leave(). Failure: caches and magazines can be done without, so nobody is asked to make room
- * for them; without one blocks are taken from the slabs one by one, and go to them by the magazine.
+ * for them; without one blocks are taken from the slabs one by one, and go to them likewise.
  */
 #include "cache/cache_priv.h"
 
@@ -230,15 +230,6 @@ static struct magazine *trade_in(struct magazine *full, unsigned c)
     return full;
 }
 
-/* The blocks of the loaded magazine go to the slabs. */
-static void spill(struct cache_bin *bin, unsigned c)
-{
-    struct magazine *m = bin->loaded;
-    void **top = bin->top;
-    __atomic_store_n(&bin->top, m->slots, __ATOMIC_RELAXED);
-    ebb__heap_give(c, m->slots, (unsigned)(top - m->slots), "free");
-}
-
 /* Makes room in the bin of a full magazine, as far as may be. Nobody's memory goes for that: free() never waits. */
 static void make_room(struct thread_cache *tc, unsigned c)
 {
@@ -253,8 +244,6 @@ static void make_room(struct thread_cache *tc, unsigned c)
     __atomic_store_n(&bin->prev, m, __ATOMIC_RELAXED);
     if (m != NULL)
         swap(tc, c);
-    else
-        spill(bin, c);
 }
 
 void ebb__cache_put_slow(void *p, const char *caller)

@@ -457,48 +457,6 @@ static void free_with_a_cache_asks_nobody(void)
     free_asks_nobody(true);
 }
 
-/* Without room for another magazine the full one goes to the slabs as a whole, not each block that comes after it. */
-static void full_magazines_are_spilled(bool two)
-{
-    unsigned c = ebb__class_of(64);
-    void *p;
-    for (unsigned i = 0; i < 512; i++)
-        EXPECT_EQ(ebb__heap_take(c, &blocks[i], 1), 1);
-    for (unsigned i = 0; i < 4; i++) /* the third one comes by a magazine */
-        EXPECT(get(c) != NULL);
-    if (two) {
-        put_many(512);
-        take_many(c, 512);
-    }
-    leave_room(0);
-    for (unsigned mag = EBB_CLASS_MAG_128; mag < EBB_CLASS_COUNT; mag++)
-        while (ebb__heap_take_if_room(mag, &p, 1) != 0)
-            ;
-    while (ebb__mag_create(0) != NULL || ebb__mag_create(1) != NULL || ebb__mag_create(2) != NULL ||
-           ebb__mag_create(3) != NULL)
-        ;
-    size_t before = ebb__class_books(c)->given_blocks, least = SIZE_MAX;
-    for (unsigned i = 0; i < 512; i++) {
-        put(blocks[i]);
-        size_t given = ebb__class_books(c)->given_blocks - before;
-        if (given != 0)
-            least = given < least ? given : least;
-        before += given;
-    }
-    EXPECT_MSG(least != SIZE_MAX && least > 20, "%zu at a time", least);
-    EXPECT_CACHE_OK();
-}
-
-static void one_full_magazine_is_spilled(void)
-{
-    full_magazines_are_spilled(false);
-}
-
-static void two_full_magazines_are_spilled(void)
-{
-    full_magazines_are_spilled(true);
-}
-
 static void first_cache_refused(void)
 {
     ebb_fake.fail_at = 1;
@@ -547,8 +505,6 @@ int main(void)
         CASE(magazines_refused),
         CASE(free_without_a_cache_asks_nobody),
         CASE(free_with_a_cache_asks_nobody),
-        CASE(one_full_magazine_is_spilled),
-        CASE(two_full_magazines_are_spilled),
         CASE(first_cache_refused),
         CASE(fork_child_keeps_its_own),
     };
