@@ -387,7 +387,8 @@ void ebb__limits_after_fork(void)
 
 bool ebb__governor_rescue(void)
 {
-    if (ebb__conf.hard_limit == 0)
+    if (ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_HARD, -1) == EBB_BUDGET_UNLIMITED &&
+        ebb__ledger_limit(&ebb__ledger_heap, EBB_BUDGET_HARD, -1) == EBB_BUDGET_UNLIMITED)
         return false;
     ebb__cache_flush_thread();
     ebb__heap_tidy_slabs();
