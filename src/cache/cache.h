@@ -54,18 +54,14 @@ struct thread_cache {
     uint8_t room[EBB_CACHE_BINS]; /* how many blocks a magazine may hold now; grows with use */
 };
 
-/* What each thread has in TLS. `aside` is what `mine`, `cache` and `busy` were while somebody else's code runs in the middle of an
- * operation. */
+/* What each thread has in TLS. */
 struct ebb_thread {
     struct thread_cache *cache; /* the way of a block: `mine`, or a constant cache. Written under `lock` */
     uint32_t busy; /* 1 while the thread may be touching what `cache` led to. Written by its thread alone */
-    struct ebb_lock lock;      /* EBB_RANK_THREAD */
-    struct thread_cache *mine; /* the thread's cache, NULL when it has none. Written under `lock` */
-    struct {
-        struct thread_cache *mine, *cache;
-        uint32_t busy;
-        bool in_use;
-    } aside;
+    struct ebb_lock lock; /* EBB_RANK_THREAD */
+    struct thread_cache
+        *mine; /* the thread's cache, NULL when it has none; while that is laid aside, with a mark
+                                * (thread.c). Written under `lock` */
 };
 extern EBB_TLS struct ebb_thread ebb__thread;
 

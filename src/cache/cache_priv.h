@@ -29,6 +29,15 @@ extern bool ebb__caches_off;
 void ebb__cache_link(struct thread_cache *tc);
 void ebb__cache_unlink(struct thread_cache *tc);
 
+/* In the low bits of `mine`: it is laid aside, and what it was then. */
+enum { EBB_ASIDE = 1, EBB_ASIDE_BUSY = 2, EBB_ASIDE_CLOSED = 4, EBB_ASIDE_GONE = 8 };
+
+/* The thread's cache, if it can be used now. */
+EBB_INLINE struct thread_cache *ebb__cache_mine(const struct ebb_thread *t)
+{
+    return ((uintptr_t)t->mine & EBB_ASIDE) != 0 ? NULL : t->mine;
+}
+
 /* Not one of the constant caches. */
 bool ebb__cache_is_real(const struct thread_cache *tc);
 

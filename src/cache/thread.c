@@ -102,22 +102,24 @@ void ebb__cache_flush_thread(void)
 {
     struct ebb_thread *t = &ebb__thread;
     ebb__lock_take(&t->lock); /* keeps the drainer out */
-    if (t->mine != NULL)
+    if (ebb__cache_mine(t) != NULL)
         (void)ebb__cache_flush(t->mine);
     ebb__lock_release(&t->lock);
 }
 
 /* ---- laid aside ---- */
 
+/* A thread's room in TLS is scarce, so `mine` itself says all of it: the drainer does not know the marked pointer, and leaves the cache alone. */
+
+EBB_STATIC_ASSERT(EBB_ASIDE_GONE < 16, "blocks are aligned to 16 bytes");
+
 void ebb__cache_lay_aside(void)
 {
     struct ebb_thread *t = &ebb__thread;
     ebb__lock_take(&t->lock);
-    t->aside.mine = t->mine;
-    t->aside.cache = t->cache;
-    t->aside.busy = t->busy;
-    t->aside.in_use = true;
-    t->mine = NULL;
+    uintptr_t mark = EBB_ASIDE | (t->busy != 0 ? EBB_ASIDE_BUSY : 0) |
+                     (t->cache == &none ? EBB_ASIDE_CLOSED : 0) | (t->cache == &gone ? EBB_ASIDE_GONE : 0);
+    t->mine = (struct thread_cache *)((uintptr_t)t->mine | mark);
     __atomic_store_n(&t->cache, &gone, __ATOMIC_RELAXED);
     ebb__lock_release(&t->lock);
 }
@@ -125,12 +127,17 @@ void ebb__cache_lay_aside(void)
 void ebb__cache_take_up(void)
 {
     struct ebb_thread *t = &ebb__thread;
+    uintptr_t marked = (uintptr_t)t->mine;
+    struct thread_cache *tc = (struct thread_cache *)ebb__align_down(marked, 16);
     /* before the drainer can find the cache again, which the lock sees to */
-    __atomic_store_n(&t->busy, t->aside.busy, __ATOMIC_RELAXED);
+    __atomic_store_n(&t->busy, (marked & EBB_ASIDE_BUSY) != 0, __ATOMIC_RELAXED);
     ebb__lock_take(&t->lock);
-    t->mine = t->aside.mine;
-    __atomic_store_n(&t->cache, t->aside.cache, __ATOMIC_RELAXED);
-    t->aside.in_use = false;
+    t->mine = tc;
+    __atomic_store_n(&t->cache,
+                     marked & EBB_ASIDE_CLOSED ? &none
+                     : marked & EBB_ASIDE_GONE ? &gone
+                                               : tc,
+                     __ATOMIC_RELAXED);
     ebb__lock_release(&t->lock);
 }
 
@@ -160,7 +167,7 @@ static void give_up(struct ebb_thread *t, struct thread_cache *instead)
 static void thread_exit(void *unused)
 {
     (void)unused;
-    if (ebb__thread.aside.in_use) /* it was ended in a shrinker */
+    if (((uintptr_t)ebb__thread.mine & EBB_ASIDE) != 0) /* it was ended in a shrinker */
         ebb__cache_take_up();
     ebb__ledger_thread_end();
     give_up(&ebb__thread, &gone);
@@ -181,8 +188,8 @@ void ebb__cache_set_main(bool is_main)
 {
     struct ebb_thread *t = is_main ? &ebb__thread : NULL;
     atomic_store(&main_thread, t);
-    atomic_store(&hears_main,
-                 is_main && t->mine != NULL); /* a cache is not kept where its end is not heard of */
+    atomic_store(&hears_main, is_main && ebb__cache_mine(t) !=
+                                             NULL); /* a cache is not kept where its end is not heard of */
 }
 
 bool ebb__cache_hears_main(void)
@@ -290,7 +297,7 @@ void ebb__cache_configure(void)
 void ebb__cache_after_fork(void)
 {
     struct ebb_thread *t = &ebb__thread;
-    struct thread_cache *tc = t->aside.in_use ? t->aside.mine : t->mine;
+    struct thread_cache *tc = (struct thread_cache *)ebb__align_down((uintptr_t)t->mine, 16);
     ebb__lock_reset(&ebb__caches_lock);
     ebb__lock_reset(&t->lock);
     /* `busy` stays: fork in a signal handler may have interrupted an operation; else it is 0, or the next one clears it. */
@@ -299,6 +306,7 @@ void ebb__cache_after_fork(void)
     EBB_SET(caches, tc != NULL);
     if (tc != NULL) {
         ebb__cache_link(tc);
-        __atomic_store_n(t->aside.in_use ? &t->aside.cache : &t->cache, tc, __ATOMIC_RELAXED);
+        if (ebb__cache_mine(t) != NULL)
+            __atomic_store_n(&t->cache, tc, __ATOMIC_RELAXED);
     }
 }

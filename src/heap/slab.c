@@ -283,7 +283,8 @@ static unsigned take_backed_from(struct slab *s, uintptr_t start, void **ret_blo
         unsigned first = take_out_run(s, &holes, &count);
         ebb__bitmap_set(in_holes, first, count);
     }
-    unsigned backed = 0; /* of blocks in holes some are claimed by the sweeper, for the unit beside the hole */
+    unsigned backed =
+        0; /* of blocks in holes some are claimed by the sweeper, for the unit beside the hole */
     for (unsigned w = 0; w < ebb__div_up(blocks, 64); w++)
         backed += (unsigned)__builtin_popcountll(s->free[w] & ~in_holes[w]);
     unsigned got = want < backed ? want : backed;

@@ -149,7 +149,7 @@ def mariadb_fails_queries_and_keeps_serving():
         print(f"# {len(answers)} queries answered, {len(errors)} failed; RSS at most "
               f"{memory_cgroup.field(f'/proc/{pid}/status', 'VmHWM') >> 10} MiB of 320", flush=True)
         for line in sorted(set(errors))[:6]:
-            print("# " + line[:160], flush=True)
+            print("# " + line.splitlines()[-1][:160], flush=True)
         if server.process.poll() is not None:
             with open(server.log, encoding="utf-8", errors="replace") as log:
                 print("# " + log.read()[-4000:].replace("\n", "\n# "), flush=True)

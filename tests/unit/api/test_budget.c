@@ -198,12 +198,9 @@ static void misuse_dies(void)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        CASE(aligned_blocks_are_rescued),
-        CASE(a_cache_gives_way_to_queries),
-        CASE(what_can_never_fit_evicts_nothing),
-        CASE(a_connection_counts_its_blocks),
-        CASE(a_child_has_the_same_accounts),
-        CASE(misuse_dies),
+        CASE(aligned_blocks_are_rescued),        CASE(a_cache_gives_way_to_queries),
+        CASE(what_can_never_fit_evicts_nothing), CASE(a_connection_counts_its_blocks),
+        CASE(a_child_has_the_same_accounts),     CASE(misuse_dies),
     };
     return RUN_CASES(cases);
 }
