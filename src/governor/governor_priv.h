@@ -93,7 +93,7 @@ void ebb__limits_hold(bool hold);
 /* There was a limit at the last look. */
 bool ebb__limits_are_seen(void);
 
-/* The number of the heap's own shrinker; 0: limits are off. */
+/* The number of the heap's own shrinker; 0: there was no room for it. */
 int ebb__limits_shrinker(void);
 
 /* Empties the caches of threads that are not in the middle of an operation, at most every 50 ms. */

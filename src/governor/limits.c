@@ -52,7 +52,7 @@
 
 static struct ebb_budget_account *reserve; /* NULL: no hard limit */
 static size_t reserve_bytes;
-static int shrinker;       /* its number; 0: limits are off */
+static int shrinker;       /* its number; 0: there was no room for it */
 static _Atomic bool armed; /* there is a limit, as seen last */
 static struct ebb_lock limits_lock =
     EBB_LOCK_INIT(EBB_RANK_LIMITS); /* held by who looks, and gives back because of it */
@@ -193,6 +193,10 @@ static void set_next_look(struct distance d, int64_t wanted)
     int64_t taken = (int64_t)ebb__ledger_taken(&ebb__ledger_process),
             nearest = lesser(d.cgroup_bytes, d.own_bytes);
     int64_t step = nearest == INT64_MAX ? greater(taken, (int64_t)LOOK_FIRST_BYTES) : nearest / 2;
+    if (nearest == INT64_MAX && ebb__conf.pressure == 0) { /* nothing to look at */
+        (void)ebb__ledger_look_point(EBB_BUDGET_UNLIMITED);
+        return;
+    }
     int64_t to_arm = (int64_t)EBB_ACT_MIN_BYTES - (int64_t)ebb__heap_backed_bytes();
     if (nearest != INT64_MAX && to_arm > 0) /* somebody must be there to see that it arms */
         step = lesser(step, to_arm);
@@ -318,8 +322,6 @@ void ebb__limits_start(void)
         .estimate = estimate,
         .shrink = shrink,
     };
-    if (ebb__conf.limit == 0 && ebb__conf.hard_limit == 0 && ebb__conf.pressure == 0)
-        return;
     shrinker = ebb__ledger_shrinker_add(&row);
     if (shrinker < 0) {
         shrinker = 0;
