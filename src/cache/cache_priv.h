@@ -32,10 +32,10 @@ void ebb__cache_unlink(struct thread_cache *tc);
 /* In the low bits of `mine`: it is laid aside, and what it was then. */
 enum { EBB_ASIDE = 1, EBB_ASIDE_BUSY = 2, EBB_ASIDE_CLOSED = 4, EBB_ASIDE_GONE = 8 };
 
-/* The thread's cache, if it can be used now. */
-EBB_INLINE struct thread_cache *ebb__cache_mine(const struct ebb_thread *t)
+/* A thread's `mine`, if it can be used now. */
+EBB_INLINE struct thread_cache *ebb__cache_usable(struct thread_cache *mine)
 {
-    return ((uintptr_t)t->mine & EBB_ASIDE) != 0 ? NULL : t->mine;
+    return ((uintptr_t)mine & EBB_ASIDE) != 0 ? NULL : mine;
 }
 
 /* Not one of the constant caches. */

@@ -68,7 +68,7 @@ static int unmark_magazine(const struct magazine *m, unsigned count, unsigned c)
 static const struct cache_bin *my_bins(void)
 {
     const struct ebb_thread *t = &ebb__thread;
-    return ebb__cache_mine(t) != NULL ? t->mine->bins : t->cache->bins;
+    return ebb__cache_usable(t->mine) != NULL ? t->mine->bins : t->cache->bins;
 }
 
 /* Calls fn for every magazine of the class that this thread or the depot holds, until one fails. */
@@ -119,7 +119,7 @@ static int check_shelf(const struct span_shelf *shelf)
 int ebb__cache_check(void)
 {
     const struct thread_cache *tc =
-        ebb__cache_mine(&ebb__thread) != NULL ? ebb__thread.mine : ebb__thread.cache;
+        ebb__cache_usable(ebb__thread.mine) != NULL ? ebb__thread.mine : ebb__thread.cache;
     if (check_shelf(&tc->shelf) != 0)
         return -EUCLEAN;
     for (unsigned c = 1; c < EBB_CACHE_BINS; c++) {

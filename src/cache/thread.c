@@ -102,7 +102,7 @@ void ebb__cache_flush_thread(void)
 {
     struct ebb_thread *t = &ebb__thread;
     ebb__lock_take(&t->lock); /* keeps the drainer out */
-    if (ebb__cache_mine(t) != NULL)
+    if (ebb__cache_usable(t->mine) != NULL)
         (void)ebb__cache_flush(t->mine);
     ebb__lock_release(&t->lock);
 }
@@ -188,7 +188,7 @@ void ebb__cache_set_main(bool is_main)
 {
     struct ebb_thread *t = is_main ? &ebb__thread : NULL;
     atomic_store(&main_thread, t);
-    atomic_store(&hears_main, is_main && ebb__cache_mine(t) !=
+    atomic_store(&hears_main, is_main && ebb__cache_usable(t->mine) !=
                                              NULL); /* a cache is not kept where its end is not heard of */
 }
 
@@ -306,7 +306,7 @@ void ebb__cache_after_fork(void)
     EBB_SET(caches, tc != NULL);
     if (tc != NULL) {
         ebb__cache_link(tc);
-        if (ebb__cache_mine(t) != NULL)
+        if (ebb__cache_usable(t->mine) != NULL)
             __atomic_store_n(&t->cache, tc, __ATOMIC_RELAXED);
     }
 }
