@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * <ebb/budget.h>: the ledger under its public names. */
 #include "ebb/budget.h"
+#include "governor/governor.h"
 #include "ledger/ledger.h"
 
 struct ebb_budget_account *ebb_budget_process(void)
@@ -66,7 +67,10 @@ size_t ebb_budget_release(struct ebb_budget_account *account, size_t bytes)
 
 int64_t ebb_budget_limit(struct ebb_budget_account *account, enum ebb_budget_limit kind, int64_t bytes)
 {
-    return ebb__ledger_limit(account, kind, bytes);
+    int64_t before = ebb__ledger_limit(account, kind, bytes);
+    if (bytes >= 0 && before >= 0 && account == &ebb__ledger_process)
+        ebb__governor_nudge(); /* it sees how near that is, from now on */
+    return before;
 }
 
 size_t ebb_budget_used(const struct ebb_budget_account *account)

@@ -184,12 +184,12 @@ static int hear_of_end(void)
     return rc;
 }
 
+/* A cache is not kept where its thread's end is not heard of, so who has one is. */
 void ebb__cache_set_main(bool is_main)
 {
     struct ebb_thread *t = is_main ? &ebb__thread : NULL;
     atomic_store(&main_thread, t);
-    atomic_store(&hears_main, is_main && ebb__cache_usable(t->mine) !=
-                                             NULL); /* a cache is not kept where its end is not heard of */
+    atomic_store(&hears_main, is_main && ebb__cache_usable(t->mine) != NULL);
 }
 
 bool ebb__cache_hears_main(void)

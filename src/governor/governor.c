@@ -51,9 +51,8 @@ enum state { NONE, STARTING, AWAKE, ASLEEP, REFUSED };
 static _Atomic uint32_t state = REFUSED; /* until the constructor ran */
 static _Atomic uint32_t thread_id;
 static _Atomic uint32_t refusals;
-static _Atomic uint32_t
-    ending_id; /* of a thread with a table of its own, while it ends because the main thread does */
 static _Atomic uint32_t main_ended;
+static _Atomic uint32_t ending_id; /* of a thread with a table of its own that ends because of that */
 static _Atomic uint64_t count_soon_until_ms; /* threads are to be counted soon */
 
 _Atomic uint32_t ebb__governor_awake;
@@ -219,7 +218,7 @@ void ebb__governor_attend(const void *caller)
     }
 }
 
-/* ---- for subscriptions ---- */
+/* ---- for those who give it something to look at ---- */
 
 void ebb__governor_nudge(void)
 {

@@ -37,6 +37,10 @@ bool ebb__governor_rescue(void);
 /* The thread's id in the kernel; 0 when there is none. */
 uint32_t ebb__governor_thread_id(void);
 
+/* There may be something new to heed, as a limit that a program has set: has the thread look. One that does not exist yet is started
+ * by whoever comes by next, if it is worth one. Cost: a few loads; a system call when the thread sleeps for good. */
+void ebb__governor_nudge(void);
+
 /* <ebb/pressure.h> */
 int ebb__governor_subscribe(const struct ebb_pressure_subscriber *subscriber);
 int ebb__governor_unsubscribe(int number);

@@ -38,9 +38,6 @@ uint64_t ebb__governor_count_ms(uint64_t sleep_ms);
  * 0; -ENOTSUP: option bg:0; -EAGAIN: the system gives none, the constructor has not run, or the process is ending */
 int ebb__governor_want(void);
 
-/* Has it look, if there is one. */
-void ebb__governor_nudge(void);
-
 /* Starts one where the one before had to end. By the messenger alone. */
 void ebb__governor_keep(void);
 

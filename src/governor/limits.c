@@ -337,6 +337,7 @@ void ebb__limits_start(void)
     if (ebb__conf.hard_limit != 0 || ebb__conf.limit != 0)
         d = look_here();
     set_next_look(d, 0);
+    ebb__ledger_looker = shrinker;
     ebb__ledger_look = look_first;
     ebb__gate_refused = draw;
 }

@@ -3,7 +3,7 @@
  * Pressure in the background thread: it looks how near limits are, hears whoever says so, and gives back before they are met.
  *
  * When. Armed while there is something to heed: a limit of the process's own, or with option pressure a subscriber, or, above 32 MiB of
- * heap, a limited cgroup or somebody named by MEMORY_PRESSURE_WATCH. Not armed it costs one load a sleep, and the thread makes the
+ * heap, a limited cgroup or somebody named by MEMORY_PRESSURE_WATCH. Not armed it costs some loads a sleep, and the thread makes the
  * system calls that it makes without. Whoever meets the look point of the ledger, which is half way to the nearest limit
  * (limits.c), has looked, and tells the thread to arm or to look as well (ebb__act_hint): so a limit of our own needs no clock.
  *
@@ -236,8 +236,8 @@ static bool wakes(void)
 static void look(struct ebb_press_facts *f)
 {
     ebb__limits_look(&act.sources, &act.world);
-    if (act.world.stale) /* a cgroup that goes wakes all that listened to it */
-        act.heard.ooms = act.heard.notices = 0;
+    if (act.world.stale) /* a cgroup that goes wakes all that listened to it, as if the kernel had killed */
+        act.heard.ooms = 0;
     see_own(f);
     if (heeds_world())
         ebb__act_see(&act.world, &act.marks, others_count(), f);

@@ -197,3 +197,16 @@ int ebb__heap_check(void)
     EBB_HOLDS("H11", s->span_units == census.span_units, s->span_units, census.span_units);
     return check_bins(&census);
 }
+
+/* ---- for those above who check blocks that they hold ---- */
+
+bool ebb__heap_mark(const void *block, bool marked)
+{
+    unsigned entry = ebb__unit_entry(block), c = entry & 0xff;
+    uint32_t offset = ebb__slab_offset(entry, block);
+    unsigned index = ebb__block_index(offset, ebb__classes[c].magic);
+    struct slab *s = ebb__desc_of((const char *)block - offset);
+    bool was = ebb__bitmap_test(s->free, index);
+    s->free[index / 64] ^= (uint64_t)(was != marked) << (index % 64);
+    return was != marked;
+}

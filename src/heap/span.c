@@ -249,14 +249,3 @@ enum ebb_block_kind ebb__heap_kind(const void *p, bool exact, size_t *ret_usable
     *ret_usable_bytes = ebb__classes[c].bytes;
     return EBB_BLOCK_SMALL;
 }
-
-bool ebb__heap_mark(const void *block, bool marked)
-{
-    unsigned entry = ebb__unit_entry(block), c = entry & 0xff;
-    uint32_t offset = ebb__slab_offset(entry, block);
-    unsigned index = ebb__block_index(offset, ebb__classes[c].magic);
-    struct slab *s = ebb__desc_of((const char *)block - offset);
-    bool was = ebb__bitmap_test(s->free, index);
-    s->free[index / 64] ^= (uint64_t)(was != marked) << (index % 64);
-    return was != marked;
-}

@@ -136,6 +136,7 @@ int ebb__ledger_destroy(struct ebb_budget_account *account)
 
 static _Atomic int64_t look_point = EBB_BUDGET_UNLIMITED; /* changed under the lock */
 size_t (*ebb__ledger_look)(size_t bytes);
+int ebb__ledger_looker;
 
 uint64_t ebb__ledger_gate_of(const struct ebb_budget_account *account)
 {

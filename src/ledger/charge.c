@@ -131,8 +131,8 @@ EBB_INLINE struct ebb_budget_account *raise_all(struct ebb_budget_account *accou
 }
 
 /* The first level that has no room. */
-EBB_INLINE struct ebb_budget_account *look(struct ebb_budget_account *account, uint64_t bytes,
-                                           enum ledger_bound bound)
+EBB_INLINE struct ebb_budget_account *find_full(struct ebb_budget_account *account, uint64_t bytes,
+                                                enum ledger_bound bound)
 {
     do {
         uint64_t taken = taken_of(account);
@@ -146,7 +146,7 @@ EBB_INLINE struct ebb_budget_account *look(struct ebb_budget_account *account, u
 struct ebb_budget_account *ebb__ledger_walk_up(struct ebb_budget_account *account, uint64_t bytes,
                                                enum ledger_bound bound)
 {
-    struct ebb_budget_account *blocked = look(account, bytes, bound);
+    struct ebb_budget_account *blocked = find_full(account, bytes, bound);
     return blocked != NULL ? blocked : raise_all(account, bytes, bound);
 }
 
@@ -154,7 +154,7 @@ struct ebb_budget_account *ebb__ledger_walk_up(struct ebb_budget_account *accoun
 static EBB_NOINLINE struct ebb_budget_account *walk_near(struct ebb_budget_account *account, uint64_t bytes,
                                                          enum ledger_bound bound)
 {
-    struct ebb_budget_account *blocked = look(account, bytes, bound);
+    struct ebb_budget_account *blocked = find_full(account, bytes, bound);
     if (blocked != NULL)
         return blocked;
     if (ledger_up(account) == NULL)
@@ -299,8 +299,8 @@ static size_t note_reclaimed(struct ebb_budget_account *account, size_t given)
     return given;
 }
 
-/* The charge would pass the look point. What is still missing after the look is asked of others: shrinkers of the process, those but the
- * heap's own, which has just given what it could. */
+/* The charge would pass the look point. What is still missing after the look is asked of shrinkers of the process, but for that of who
+ * has looked, and has just given what it could. */
 static void look_first(const struct ebb_budget_account *account, uint64_t bytes)
 {
     while (account != NULL && account != &ebb__ledger_process)
@@ -309,9 +309,10 @@ static void look_first(const struct ebb_budget_account *account, uint64_t bytes)
         missing(account, bytes, (uint64_t)ebb__ledger_look_point(-1)) == 0)
         return;
     size_t still = ebb__ledger_look(bytes);
+    struct ebb_ledger_band others = {0, UINT32_MAX, ebb__ledger_looker};
     if (still != 0)
-        note_reclaimed(&ebb__ledger_process, ebb__ledger_reclaim(NULL, still, EBB_URGENCY_SOFT,
-                                                                 ebb__os_now_ns() + SOFT_PATIENCE_NS));
+        note_reclaimed(&ebb__ledger_process, ebb__ledger_reclaim_band(&others, still, EBB_URGENCY_SOFT,
+                                                                      ebb__os_now_ns() + SOFT_PATIENCE_NS));
 }
 
 /* All levels whose soft limit is in the way. */
@@ -321,9 +322,7 @@ static void ask_softly(struct ebb_budget_account *account, uint64_t bytes)
         struct ledger_cold *cold = ebb__ledger_cold(account);
         size_t wanted =
             missing(account, bytes, (uint64_t)atomic_load_explicit(&cold->soft, memory_order_relaxed));
-        if (wanted == 0)
-            continue;
-        if (is_resting(account))
+        if (wanted == 0 || is_resting(account))
             continue;
         bool missed_one;
         ledger_add(&cold->soft_hits, 1);

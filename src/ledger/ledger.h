@@ -204,6 +204,8 @@ size_t ebb__ledger_recall(void);
 /* Called, when set, by who would take `bytes` beyond the look point, with no lock of the ledger's held: looks, gives back what it can
  * when there is no room for them, and moves the point. Returns how much is missing even so. Also called from inside shrinkers. */
 extern size_t (*ebb__ledger_look)(size_t bytes);
+extern int
+    ebb__ledger_looker; /* the number of its own shrinker, which is not asked for that; 0: it has none */
 
 /* What limits are compared with: used, unspent and reserved. */
 size_t ebb__ledger_taken(const struct ebb_budget_account *account);

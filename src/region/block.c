@@ -48,43 +48,43 @@ static void *take(size_t bytes, enum ebb_room room, unsigned *ret_class)
     return c != 0 ? ebb__region_source.take(c, room) : ebb__heap_region_span_alloc(bytes, room);
 }
 
-static void give(void *block, unsigned class, size_t bytes)
+typedef void (*give_fn)(unsigned class, void *block); /* of small ones */
+
+EBB_INLINE void give_by(give_fn give_small, void *block, unsigned class, size_t bytes)
 {
     if (ebb__track_is_on()) /* the next owner may write where it likes */
         ebb__track_allow(block, bytes);
     if (class != 0)
-        ebb__region_source.give(class, block);
+        give_small(class, block);
     else
         ebb__heap_large_free(block);
 }
 
-size_t ebb__blocks_give(struct block *list)
+static void give(void *block, unsigned class, size_t bytes)
+{
+    give_by(ebb__region_source.give, block, class, bytes);
+}
+
+EBB_INLINE size_t give_list(give_fn give_small, struct block *list)
 {
     size_t bytes = 0;
     while (list != NULL) {
         struct block *b = list;
         list = b->below;
         bytes += b->bytes;
-        give(b, b->class, b->bytes);
+        give_by(give_small, b, b->class, b->bytes);
     }
     return bytes;
 }
 
+size_t ebb__blocks_give(struct block *list)
+{
+    return give_list(ebb__region_source.give, list);
+}
+
 size_t ebb__blocks_return(struct block *list)
 {
-    size_t bytes = 0;
-    while (list != NULL) {
-        struct block *b = list;
-        list = b->below;
-        bytes += b->bytes;
-        if (ebb__track_is_on())
-            ebb__track_allow(b, b->bytes);
-        if (b->class != 0)
-            give_to_heap(b->class, b);
-        else
-            ebb__heap_large_free(b);
-    }
-    return bytes;
+    return give_list(give_to_heap, list);
 }
 
 /* ---- charging ---- */

@@ -125,6 +125,16 @@ static void a_large_block_at_the_hard_limit(void)
     EXPECT_EQ(ebb_check(), 0);
 }
 
+/* Who sets one has it watched, wherever the process is. */
+static void a_new_limit_is_watched(void)
+{
+    atomic_store(&ebb__heap_upkeep, 0);
+    (void)ebb_budget_limit(ebb_budget_process(), EBB_BUDGET_HARD, -1);
+    EXPECT_EQ(atomic_load(&ebb__heap_upkeep), 0);
+    set(EBB_BUDGET_HARD, EBB_GIB(1));
+    EXPECT((atomic_load(&ebb__heap_upkeep) & EBB_UPKEEP_LIMITS) != 0);
+}
+
 /* A minimum holds for what shrinkers are asked for, not for looking. */
 static void a_minimum_does_not_stop_looks(void)
 {
@@ -140,7 +150,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         CASE(without_a_limit_nobody_is_asked), CASE(a_soft_limit_of_the_program),
         CASE(idle_pages_before_a_pool),        CASE(a_large_block_at_the_hard_limit),
-        CASE(a_minimum_does_not_stop_looks),
+        CASE(a_new_limit_is_watched),          CASE(a_minimum_does_not_stop_looks),
     };
     return RUN_CASES(cases);
 }

@@ -599,9 +599,14 @@ static void the_look_point(void)
         EXPECT_EQ(ebb__ledger_charge(pool, KIB(40)), 0);
         EXPECT_EQ(looks, i);
     }
+    cheap.has = dear.has = KIB(50);
+    ebb__ledger_looker = cheap.number; /* who has looked has given what he could */
+    unsigned cheap_asked = cheap.asked, dear_asked = dear.asked;
+    EXPECT_EQ(ebb__ledger_charge(pool, KIB(40)), 0);
+    EXPECT(looks == 10 && cheap.asked == cheap_asked && dear.asked == dear_asked + 1);
     EXPECT_EQ(ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, -1), (int64_t)MIB(10));
     EXPECT_EQ(ebb__ledger_charge(small, MIB(5)), 0); /* is not the process's */
-    EXPECT_EQ(looks, 9);
+    EXPECT_EQ(looks, 10);
     EXPECT_WHOLE();
 }
 
