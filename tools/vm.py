@@ -3,7 +3,7 @@
 
 vm.py [OPTION...] -- COMMAND...
 
---kernel PACKAGE    the Debian package of the kernel, or one that depends on it (linux-image-cloud-amd64)
+--kernel PACKAGE    the Debian package of the kernel, or one that depends on it (linux-image-amd64)
 --folder FOLDER     keeps the kernel, the log of the boot, and what the command leaves in /run/ebb-vm (build/vm)
 --memory MIB        of the machine (6144)
 --seconds N         after which it is ended, with status 124 (1800)

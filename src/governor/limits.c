@@ -233,9 +233,28 @@ static size_t give_back(size_t bytes)
     return given;
 }
 
-/* Somebody is about to take so many bytes beyond the look point. Returns how much is missing even so. */
-static size_t look_first(size_t bytes)
+/* For what can be done without. While another thread looks it is done without. */
+static size_t look_only(size_t bytes)
 {
+    int64_t wanted = (int64_t)ebb__min(bytes, PTRDIFF_MAX), missing;
+    int saved = errno;
+    if (!ebb__lock_try(&limits_lock))
+        return bytes;
+    struct distance d = look_here();
+    missing = greater(wanted - d.cgroup_bytes, 0);
+    EBB_COUNT(limit_looks, 1);
+    if (missing == 0)
+        set_next_look(d, wanted);
+    ebb__lock_release(&limits_lock);
+    errno = saved;
+    return (size_t)missing;
+}
+
+/* Somebody is about to take so many bytes beyond the look point. Returns how much is missing even so. */
+static size_t look_first(size_t bytes, bool may_give)
+{
+    if (!may_give)
+        return look_only(bytes);
     int64_t wanted = (int64_t)ebb__min(bytes, PTRDIFF_MAX), missing;
     int saved = errno;
     ebb__lock_take(&limits_lock);

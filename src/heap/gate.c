@@ -11,7 +11,7 @@
  *     no lock:     make room  ->  look again, or NULL
  *
  * Room is made only for what somebody must have. What can be done without (caches and magazines, blocks taken in advance, room for
- * growth) is had where there is room, so that nobody's memory goes for it, and free() never waits.
+ * growth) is had where there is room, so that nobody's memory goes for it, and free() asks nobody.
  *
  * Where memory is backed without asking (a purge that the kernel refused, what the sweeper claims for a moment) and where it goes
  * back, the ledger is told at the end of the turn. Memory in the lane is charged by lane.c, the same way.
@@ -38,8 +38,12 @@ bool ebb__gate_spend(struct ebb_pass *pass, size_t units)
 bool ebb__gate_open(struct ebb_pass *pass, size_t block_bytes)
 {
     size_t more = pass->wanted_units - pass->paid_units;
-    if (pass->room == EBB_IF_ROOM)
-        return false;
+    if (pass->room == EBB_IF_ROOM) {
+        bool has_room = ebb__ledger_heap_charge_if_room(more * EBB_UNIT_BYTES) == 0;
+        pass->paid_units += has_room ? more : 0;
+        pass->wanted_units = has_room ? 0 : pass->wanted_units;
+        return has_room;
+    }
     pass->wanted_units = 0;
     for (;;) {
         if (ebb__ledger_heap_charge(more * EBB_UNIT_BYTES) == 0) {

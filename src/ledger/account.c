@@ -135,7 +135,7 @@ int ebb__ledger_destroy(struct ebb_budget_account *account)
 /* ---- limits ---- */
 
 static _Atomic int64_t look_point = EBB_BUDGET_UNLIMITED; /* changed under the lock */
-size_t (*ebb__ledger_look)(size_t bytes);
+size_t (*ebb__ledger_look)(size_t bytes, bool may_give);
 int ebb__ledger_looker;
 
 uint64_t ebb__ledger_gate_of(const struct ebb_budget_account *account)

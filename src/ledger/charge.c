@@ -299,16 +299,25 @@ static size_t note_reclaimed(struct ebb_budget_account *account, size_t given)
     return given;
 }
 
-/* The charge would pass the look point. What is still missing after the look is asked of shrinkers of the process, but for that of who
- * has looked, and has just given what it could. */
-static void look_first(const struct ebb_budget_account *account, uint64_t bytes)
+/* The charge would pass the look point. */
+static bool is_look_due(const struct ebb_budget_account *account, uint64_t bytes)
 {
     while (account != NULL && account != &ebb__ledger_process)
         account = ledger_up(account);
-    if (account == NULL || ebb__ledger_look == NULL ||
-        missing(account, bytes, (uint64_t)ebb__ledger_look_point(-1)) == 0)
-        return;
-    size_t still = ebb__ledger_look(bytes);
+    return account != NULL && ebb__ledger_look != NULL &&
+           missing(account, bytes, (uint64_t)ebb__ledger_look_point(-1)) != 0;
+}
+
+bool ebb__ledger_peek(const struct ebb_budget_account *account, uint64_t bytes)
+{
+    return is_look_due(account, bytes) && ebb__ledger_look(bytes, false) == 0;
+}
+
+/* What is still missing after the look is asked of shrinkers of the process, but for that of who has looked, and has just given
+ * what it could. */
+static void look_first(const struct ebb_budget_account *account, uint64_t bytes)
+{
+    size_t still = is_look_due(account, bytes) ? ebb__ledger_look(bytes, true) : 0;
     struct ebb_ledger_band others = {0, UINT32_MAX, ebb__ledger_looker};
     if (still != 0)
         note_reclaimed(&ebb__ledger_process, ebb__ledger_reclaim_band(&others, still, EBB_URGENCY_SOFT,

@@ -119,6 +119,9 @@ EBB_INLINE int ebb__ledger_heap_charge(size_t bytes)
     return ebb__ledger_heap_charge_slow(bytes);
 }
 
+/* For what can be done without: looks if a look is due, but nobody gives anything, or waits. 0, or -ENOMEM. pre: no lock of ours held */
+int ebb__ledger_heap_charge_if_room(size_t bytes);
+
 /* After memory has gone back. Any lock may be held. */
 EBB_INLINE void ebb__ledger_heap_uncharge(size_t bytes)
 {
@@ -202,8 +205,9 @@ size_t ebb__ledger_recall(void);
 /* ---- the look point ---- */
 
 /* Called, when set, by who would take `bytes` beyond the look point, with no lock of the ledger's held: looks, gives back what it can
- * when there is no room for them, and moves the point. Returns how much is missing even so. Also called from inside shrinkers. */
-extern size_t (*ebb__ledger_look)(size_t bytes);
+ * when there is no room for them, and moves the point. Returns how much is missing even so. Also called from inside shrinkers.
+ * may_give false: who asks can do without; nothing is given back and nobody is waited for, and the point moves only if there is room. */
+extern size_t (*ebb__ledger_look)(size_t bytes, bool may_give);
 extern int
     ebb__ledger_looker; /* the number of its own shrinker, which is not asked for that; 0: it has none */
 

@@ -137,6 +137,9 @@ struct ebb_budget_account *ebb__ledger_walk_first(struct ebb_budget_account *acc
 /* Charges what no limit of that kind is in the way of; asks nobody. */
 int ebb__ledger_charge_at_once(struct ebb_budget_account *account, size_t bytes, enum ledger_bound bound);
 
+/* The look point is in the way of a charge, and after a look it is not any more, although nobody gave anything. */
+bool ebb__ledger_peek(const struct ebb_budget_account *account, uint64_t bytes);
+
 /* Adds to all levels without asking any limit. */
 void ebb__ledger_walk_force(struct ebb_budget_account *account, uint64_t bytes);
 

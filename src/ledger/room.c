@@ -92,6 +92,13 @@ int ebb__ledger_heap_charge_slow(size_t bytes)
     return 0;
 }
 
+int ebb__ledger_heap_charge_if_room(size_t bytes)
+{
+    bool has_room = ebb__ledger_heap_try(bytes) == 0 ||
+                    (ebb__ledger_peek(&ebb__ledger_heap, bytes) && ebb__ledger_heap_try(bytes) == 0);
+    return has_room ? 0 : -ENOMEM;
+}
+
 int ebb__ledger_heap_try_slow(size_t bytes)
 {
     return take_below_gate(bytes) ? 0 : -ENOMEM;

@@ -4,8 +4,8 @@
  *
  * Touching. The pages of a memory file are found when they are touched first; where there are none to be had (a commit limit without
  * overcommit) that is SIGBUS. A futex operation on the word in question (OR with 0) has the kernel look for the page first, and says
- * -EFAULT. A fault of the kernel's own making does not call the OOM killer either: at the limit of a cgroup it fails. Every kernel has
- * it, and no filter of system calls forbids futexes to a program with threads.
+ * -EFAULT. A fault of the kernel's own making does not call the OOM killer either: at the limit of a cgroup it fails (so the source of the
+ * kernel says; no test shows it). Every kernel has it, and no filter of system calls forbids futexes to a program with threads.
  */
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -15,7 +15,7 @@
 #include "base/syscall.h"
 #include "os/linux_priv.h"
 
-/* Since Linux 3.17; not in the C library's headers without _GNU_SOURCE of a later version. */
+/* Since Linux 3.17; headers of the C library may be older. */
 #ifndef F_GET_SEALS
 #define F_GET_SEALS 1034
 #endif

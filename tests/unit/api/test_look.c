@@ -85,6 +85,18 @@ static void without_a_limit_nobody_is_asked(void)
     ebb_free(block);
 }
 
+/* Room for growth, magazines: a look that is due does not stand in the way, as long as there is room. */
+static void what_can_be_done_without(void)
+{
+    fill_pool(50);
+    int64_t before = ebb__ledger_look_point(-1);
+    void *block = ebb__heap_span_if_room((size_t)before - used() + EBB_MIB(1));
+    EXPECT(block != NULL && ebb__ledger_look_point(-1) > before && pool.calls == 0);
+    set(EBB_BUDGET_HARD, used() + EBB_MIB(8));
+    EXPECT(ebb__heap_span_if_room(EBB_MIB(20)) == NULL && pool.calls == 0);
+    ebb_free(block);
+}
+
 /* The program's own soft limit stays what it set, and is heeded: who is asked gives what is missing, not more than a quarter above. */
 static void a_soft_limit_of_the_program(void)
 {
@@ -148,9 +160,10 @@ static void a_minimum_does_not_stop_looks(void)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        CASE(without_a_limit_nobody_is_asked), CASE(a_soft_limit_of_the_program),
-        CASE(idle_pages_before_a_pool),        CASE(a_large_block_at_the_hard_limit),
-        CASE(a_new_limit_is_watched),          CASE(a_minimum_does_not_stop_looks),
+        CASE(without_a_limit_nobody_is_asked), CASE(what_can_be_done_without),
+        CASE(a_soft_limit_of_the_program),     CASE(idle_pages_before_a_pool),
+        CASE(a_large_block_at_the_hard_limit), CASE(a_new_limit_is_watched),
+        CASE(a_minimum_does_not_stop_looks),
     };
     return RUN_CASES(cases);
 }

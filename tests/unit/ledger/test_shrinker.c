@@ -565,10 +565,12 @@ static void one_may_hold_for_many_accounts(void)
 
 static size_t looks, looked_for, still_missing;
 
-static size_t look_and_move(size_t bytes)
+static size_t look_and_move(size_t bytes, bool may_give)
 {
     looks++;
     looked_for = bytes;
+    if (!may_give && still_missing != 0)
+        return still_missing;
     (void)ebb__ledger_look_point((int64_t)(ebb__ledger_taken(&ebb__ledger_process) + bytes + KIB(10)));
     return still_missing;
 }
@@ -604,9 +606,20 @@ static void the_look_point(void)
     unsigned cheap_asked = cheap.asked, dear_asked = dear.asked;
     EXPECT_EQ(ebb__ledger_charge(pool, KIB(40)), 0);
     EXPECT(looks == 10 && cheap.asked == cheap_asked && dear.asked == dear_asked + 1);
+    /* What can be done without is had when a look finds room for it, and asks nobody when it does not. */
+    unsigned before = cheap.asked + dear.asked;
+    EXPECT_EQ(ebb__ledger_heap_charge_if_room(KIB(40)), -ENOMEM);
+    still_missing = 0;
+    EXPECT_EQ(ebb__ledger_heap_charge_if_room(KIB(40)), 0);
+    EXPECT(looks == 12 && cheap.asked + dear.asked == before);
+    limited(&ebb__ledger_process, EBB_BUDGET_HARD,
+            (int64_t)ebb__ledger_taken(&ebb__ledger_process) + (int64_t)KIB(8));
+    EXPECT_EQ(ebb__ledger_heap_charge_if_room(KIB(40)), -ENOMEM);
+    EXPECT_EQ(cheap.asked + dear.asked, before);
     EXPECT_EQ(ebb__ledger_limit(&ebb__ledger_process, EBB_BUDGET_SOFT, -1), (int64_t)MIB(10));
+    looks = 0;
     EXPECT_EQ(ebb__ledger_charge(small, MIB(5)), 0); /* is not the process's */
-    EXPECT_EQ(looks, 10);
+    EXPECT_EQ(looks, 0);
     EXPECT_WHOLE();
 }
 
